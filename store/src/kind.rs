@@ -1,0 +1,113 @@
+//! What an object may be: group, scope, names, validation, columns. One registry, built from the rooms.
+
+use serde_json::Value;
+
+use crate::{Error, Object, Result, kinds};
+
+/// A kind of object. One static per kind, listed by its room in [`kinds`].
+#[derive(Debug)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Name of one, such as `Run`.
+    pub kind: &'static str,
+    /// Name in URLs, such as `runs`.
+    pub plural: &'static str,
+    /// Short names for kubectl.
+    pub short: &'static [&'static str],
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+    /// Checks desired state beyond what the envelope checks. Pure: no store, no I/O.
+    pub validate: fn(&Object) -> Result<()>,
+    /// Columns of a table, after NAME and before AGE.
+    pub columns: &'static [Column],
+}
+
+/// A column of a table view.
+#[derive(Debug)]
+pub struct Column {
+    /// Heading.
+    pub name: &'static str,
+    /// JSON pointer of the value inside the object.
+    pub pointer: &'static str,
+}
+
+impl Kind {
+    /// All kinds of the box.
+    pub fn all() -> impl Iterator<Item = &'static Kind> {
+        kinds::ROOMS.iter().flat_map(|room| room.iter().copied())
+    }
+
+    /// The kind with this apiVersion and name.
+    pub fn of(api_version: &str, kind: &str) -> Option<&'static Kind> {
+        Self::all().find(|k| k.kind == kind && k.api_version() == api_version)
+    }
+
+    /// The kind with this group, version and plural, as URLs name it.
+    pub fn at(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+        Self::all().find(|k| k.plural == plural && k.group == group && k.version == version)
+    }
+
+    /// `group/version`, or the bare version for the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.into()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The name under which rows are stored: stable across API versions of one kind.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.into()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
+    /// Checks names and labels as Kubernetes does, then the kind's own rules.
+    ///
+    /// # Errors
+    /// `Invalid` naming the field and the mend.
+    pub fn check(&self, object: &Object) -> Result<()> {
+        check_name("metadata.name", &object.metadata.name, 253)?;
+        if self.namespaced {
+            check_name("metadata.namespace", &object.metadata.namespace, 63)?;
+        }
+        for (key, value) in &object.metadata.labels {
+            if value.len() > 63 {
+                return Err(Error::invalid(format!(
+                    "metadata.labels[{key}]: a label value has at most 63 characters"
+                )));
+            }
+        }
+        if object
+            .body
+            .get("spec")
+            .is_some_and(|s| !matches!(s, Value::Object(_)))
+        {
+            return Err(Error::invalid("spec: must be an object"));
+        }
+        (self.validate)(object)
+    }
+}
+
+/// A DNS subdomain: the rule for most names in Kubernetes (RFC 1123).
+fn check_name(field: &str, name: &str, max: usize) -> Result<()> {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.';
+    let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let bytes = name.as_bytes();
+    if name.len() <= max
+        && bytes.iter().copied().all(inner)
+        && edge(bytes.first().copied())
+        && edge(bytes.last().copied())
+    {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{field}: \"{name}\" must be 1 to {max} lower-case letters, digits, '-' or '.', and start and end with a letter or digit"
+    )))
+}

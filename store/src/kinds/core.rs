@@ -1,0 +1,146 @@
+//! Kubernetes' core kinds, as far as the box uses them: Namespace, Pod, Event.
+
+use k8s_openapi::api::core::v1::PodSpec;
+use serde::{Deserialize, Serialize};
+
+use crate::{Column, Error, Kind, Object, Result};
+
+/// The namespace in which a box without profiles keeps everything, as a stand-alone Kubeflow does.
+pub const DEFAULT_NAMESPACE: &str = "kubeflow";
+
+/// On a Pod: the room that runs Pods must remove the containers before the object may go.
+pub const POD_FINALIZER: &str = "kfbox.dev/container";
+/// On a Pod: when its work became ready to run (RFC 3339 with microseconds); the box measures its own overhead from it.
+pub const READY_AT: &str = "kfbox.dev/ready-at";
+/// On a Pod: when it succeeds, its file system is kept as an image of this name.
+pub const COMMIT_IMAGE: &str = "kfbox.dev/commit-image";
+/// The CSI driver name of a volume that is a folder of the box's own store. Only the box itself may ask for one.
+pub const STORE_VOLUME: &str = "store.kfbox.dev";
+
+/// A namespace.
+pub static NAMESPACE: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Namespace",
+    plural: "namespaces",
+    short: &["ns"],
+    namespaced: false,
+    validate: |_| Ok(()),
+    columns: &[],
+};
+
+/// A pod: the only thing that runs.
+pub static POD: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Pod",
+    plural: "pods",
+    short: &["po"],
+    namespaced: true,
+    validate: check_pod,
+    columns: &[Column {
+        name: "Status",
+        pointer: "/status/phase",
+    }],
+};
+
+/// Something worth telling about an object.
+pub static EVENT: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Event",
+    plural: "events",
+    short: &["ev"],
+    namespaced: true,
+    validate: |_| Ok(()),
+    columns: &[
+        Column {
+            name: "Type",
+            pointer: "/type",
+        },
+        Column {
+            name: "Reason",
+            pointer: "/reason",
+        },
+        Column {
+            name: "Message",
+            pointer: "/message",
+        },
+    ],
+};
+
+pub(crate) const KINDS: &[&Kind] = &[&NAMESPACE, &POD, &EVENT];
+
+fn check_pod(pod: &Object) -> Result<()> {
+    let spec: PodSpec = pod.spec()?;
+    let Some(container) = spec.containers.first() else {
+        return Err(Error::invalid("spec.containers: at least one is required"));
+    };
+    if spec.containers.len() > 1 || spec.init_containers.is_some_and(|c| !c.is_empty()) {
+        return Err(Error::new(
+            crate::Code::Unsupported,
+            "spec.containers: this version runs one container per pod, without init containers",
+        ));
+    }
+    if container.image.as_deref().unwrap_or_default().is_empty() {
+        return Err(Error::invalid("spec.containers[0].image: required"));
+    }
+    Ok(())
+}
+
+/// Phase of a Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Not started.
+    #[default]
+    Pending,
+    /// Its container runs.
+    Running,
+    /// Its container exited with 0.
+    Succeeded,
+    /// Its container failed, or could not be started.
+    Failed,
+}
+
+impl Phase {
+    /// Whether nothing more will run in this Pod.
+    pub fn terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// The part of PodStatus that the box writes. Unknown fields are not kept: only the pod room writes status.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// Where it is.
+    pub phase: Phase,
+    /// One word, when the phase needs one: `OOMKilled`, `ImagePullBackOff`, `Interrupted`, `Error`, ...
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// A sentence for the user.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When the container was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    /// Kubernetes' own record per container: state.running / state.terminated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub container_statuses: Vec<k8s_openapi::api::core::v1::ContainerStatus>,
+}
+
+/// Reasons the pod room writes and other rooms act on.
+pub mod reason {
+    /// The container went past its memory limit.
+    pub const OOM: &str = "OOMKilled";
+    /// Someone else than the workload or the box ended it: the engine stopped, or the machine.
+    pub const INTERRUPTED: &str = "Interrupted";
+    /// The image is not on the box and cannot be had.
+    pub const IMAGE: &str = "ErrImagePull";
+    /// The engine refuses to create or start it.
+    pub const START: &str = "StartError";
+    /// The workload exited with a code other than 0.
+    pub const ERROR: &str = "Error";
+    /// It ran longer than spec.activeDeadlineSeconds.
+    pub const DEADLINE: &str = "DeadlineExceeded";
+}

@@ -1,0 +1,83 @@
+//! Environment: an image plus a set-up script that was run in it once. What a lightweight component's
+//! `pip install` asks for is paid once per (image, script) and shared by all later steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Column, Error, Kind, Object, Result};
+
+/// An image with a script's effects kept as one more layer. Its name is a digest of both.
+pub static ENVIRONMENT: Kind = Kind {
+    group: "kfbox.dev",
+    version: "v1alpha1",
+    kind: "Environment",
+    plural: "environments",
+    short: &["env"],
+    namespaced: true,
+    validate: check,
+    columns: &[
+        Column {
+            name: "Base",
+            pointer: "/spec/image",
+        },
+        Column {
+            name: "Status",
+            pointer: "/status/phase",
+        },
+    ],
+};
+
+pub(crate) const KINDS: &[&Kind] = &[&ENVIRONMENT];
+
+/// What is wanted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentSpec {
+    /// The image to start from, by engine id.
+    pub image: String,
+    /// Its name, for people.
+    pub image_name: String,
+    /// Run by `sh -c` as the image's own user.
+    pub script: String,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnvironmentPhase {
+    /// The script waits or runs.
+    #[default]
+    Building,
+    /// The image is there.
+    Ready,
+    /// The script failed; a later use tries again.
+    Failed,
+}
+
+/// What is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EnvironmentStatus {
+    /// How far it is.
+    pub phase: EnvironmentPhase,
+    /// The name of the finished image.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// The Pod that runs, or ran, the script: its log is the build's log.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod_name: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it was finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_time: Option<String>,
+    /// Builds tried.
+    pub attempt: u32,
+}
+
+fn check(object: &Object) -> Result<()> {
+    let spec: EnvironmentSpec = object.spec()?;
+    if spec.image.is_empty() {
+        return Err(Error::invalid("spec.image: required"));
+    }
+    Ok(())
+}
