@@ -1,2 +1,26 @@
-//! (skeleton)
-fn main() {}
+//! `kfbox`: Kubeflow in one process, on one box, without Kubernetes. Parses the command line and hands over;
+//! everything a command does is in `cli`, everything the daemon does in `serve` and below.
+
+mod cli;
+mod config;
+mod controller;
+mod driver;
+mod images;
+mod metrics;
+mod pipeline;
+mod reconcile;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("kfbox: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

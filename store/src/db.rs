@@ -221,6 +221,22 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The objects of a kind owned by this uid, by way of the owner index.
+    pub(crate) fn owned(&self, uid: &str, kind: &'static Kind) -> Result<Vec<Object>> {
+        let index = self.txn.open_table(OWNED).map_err(storage)?;
+        let resource = kind.resource();
+        let range = index
+            .range((uid, resource.as_str(), "", "")..=(uid, resource.as_str(), LAST, LAST))
+            .map_err(storage)?;
+        let mut found = Vec::new();
+        for entry in range {
+            let (key, _) = entry.map_err(storage)?;
+            let (_, _, ns, name) = key.value();
+            found.extend(self.get(&Ref::new(kind, ns, name))?);
+        }
+        Ok(found)
+    }
+
     /// The first version that the log still holds, or the next one to come when it is empty.
     pub(crate) fn log_start(&self) -> Result<u64> {
         let log = self.txn.open_table(LOG).map_err(storage)?;

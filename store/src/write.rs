@@ -187,6 +187,15 @@ impl Store {
         .await
     }
 
+    /// The objects of a kind that this owner owns, without looking at any other object.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a row is damaged.
+    pub async fn owned(&self, uid: &str, kind: &'static Kind) -> Result<Vec<Object>> {
+        let (db, uid) = (self.db.clone(), uid.to_string());
+        blocking(move || db.read(|s| s.owned(&uid, kind))).await
+    }
+
     /// Creates an object; the answer has uid, version and times.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub const POD_FINALIZER: &str = "kfbox.dev/container";
 pub const READY_AT: &str = "kfbox.dev/ready-at";
 /// On a Pod: when it succeeds, its file system is kept as an image of this name.
 pub const COMMIT_IMAGE: &str = "kfbox.dev/commit-image";
+/// On a Pod: its container must be stopped; the value says why in a sentence.
+pub const STOP: &str = "kfbox.dev/stop";
 /// The CSI driver name of a volume that is a folder of the box's own store. Only the box itself may ask for one.
 pub const STORE_VOLUME: &str = "store.kfbox.dev";
 
@@ -143,4 +145,6 @@ pub mod reason {
     pub const ERROR: &str = "Error";
     /// It ran longer than spec.activeDeadlineSeconds.
     pub const DEADLINE: &str = "DeadlineExceeded";
+    /// The box was asked to stop it.
+    pub const STOPPED: &str = "Terminated";
 }

@@ -77,7 +77,12 @@ pub static TASK: Kind = kind(
     ],
 );
 
+/// What a task with this fingerprint gave: its name is the fingerprint. Owned by the Task, and gone with it, so
+/// that a hit never leads to outputs that were deleted.
+pub static CACHE_ENTRY: Kind = kind("CacheEntry", "cacheentries", |_| Ok(()), &[]);
+
 pub(crate) const KINDS: &[&Kind] = &[
+    &CACHE_ENTRY,
     &PIPELINE,
     &PIPELINE_VERSION,
     &PIPELINE_SPEC,
@@ -340,7 +345,7 @@ pub struct TaskSpec {
     #[serde(skip_serializing_if = "Value::is_null")]
     pub retry_policy: Value,
     /// Inputs, resolved when it became ready.
-    pub inputs: Bound,
+    pub inputs: Values,
 }
 
 /// The state of a task.
@@ -365,20 +370,30 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    /// Whether it will not change again (unless the run is retried).
-    pub fn terminal(self) -> bool {
+    /// Whether nothing more will happen to it (unless the run is retried).
+    pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// Whether its outputs exist.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Cached)
+    }
+
+    /// Whether it ended without its work done, by fault or by order.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Failed | Self::Canceled)
     }
 }
 
-/// Values of a task's inputs or outputs.
+/// Named values: the inputs of a task or DAG, or its outputs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Bound {
-    /// Parameters by name.
+pub struct Values {
+    /// Parameters by name. A null is an optional parameter that nobody gave.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
-    /// Artifacts by name.
+    /// Artifacts by name; one each, more for a list.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: BTreeMap<String, Vec<Artifact>>,
 }
@@ -387,9 +402,9 @@ pub struct Bound {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Artifact {
-    /// Identity of the record: unique, and the same wherever the artifact is used.
+    /// The name it was made under.
     pub name: String,
-    /// Where the bytes are.
+    /// Where the bytes are, like `minio://bucket/key`. It is also the artifact's identity.
     pub uri: String,
     /// Schema title, such as `system.Metrics`.
     #[serde(rename = "type")]
@@ -397,6 +412,9 @@ pub struct Artifact {
     /// What the task noted about it; for metrics, the values themselves.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+    /// A path inside the container where it lies instead of at its URI's place.
+    #[serde(rename = "customPath", skip_serializing_if = "Option::is_none")]
+    pub custom_path: Option<String>,
 }
 
 /// One try of a task that runs a container.
@@ -447,9 +465,9 @@ pub struct TaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
     /// What it was given.
-    pub inputs: Bound,
+    pub inputs: Values,
     /// What it made.
-    pub outputs: Bound,
+    pub outputs: Values,
     /// The digest of what decides its outputs, when caching is on.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
@@ -466,4 +484,14 @@ pub struct CachedFrom {
     pub run_id: String,
     /// The task's path in it.
     pub task_path: String,
+}
+
+/// The body of a [`CACHE_ENTRY`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CacheEntrySpec {
+    /// Who made it.
+    pub from: CachedFrom,
+    /// What it made.
+    pub outputs: Values,
 }

@@ -1,0 +1,389 @@
+//! The Docker driver, over the engine's API by bollard. Only this folder names bollard.
+//!
+//! Every call has a deadline: a hung engine makes the box wait, never hang.
+
+mod body;
+mod events;
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bollard::{
+    Docker,
+    errors::Error as ApiError,
+    models::{
+        ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
+        NetworkCreateRequest,
+    },
+    query_parameters as query,
+};
+use bytes::Bytes;
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use kfbox_store::{Code, Error, Result};
+use tokio::sync::Semaphore;
+
+use super::{
+    BOX_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network, Observed,
+    POD_LABEL, PodId, State, UID_LABEL, Want, unavailable,
+};
+use events::Witness;
+
+/// How long any engine call but start, pull and commit may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Starts that run at once per CPU: more only make each other slow inside the engine.
+const STARTS_PER_CPU: usize = 2;
+
+/// A connection to one Docker engine, for one box.
+pub struct DockerDriver {
+    docker: Docker,
+    box_id: String,
+    starts: Semaphore,
+    witness: Arc<Witness>,
+}
+
+impl DockerDriver {
+    /// Prepares a connection; the engine need not answer yet.
+    ///
+    /// # Errors
+    /// When `host` is not an address Docker clients understand.
+    pub fn connect(host: &str, box_id: &str) -> Result<Self> {
+        let timeout = 600;
+        let version = bollard::ClientVersion {
+            // 20.10's API: the oldest engine the box runs on; newer engines still speak it.
+            major_version: 1,
+            minor_version: 41,
+        };
+        let docker = match host.strip_prefix("unix://") {
+            Some(path) => Docker::connect_with_unix(path, timeout, &version),
+            None => Docker::connect_with_http(host, timeout, &version),
+        }
+        .map_err(|e| Error::invalid(format!("docker_host \"{host}\": {e}")))?;
+        let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Self {
+            docker,
+            box_id: box_id.into(),
+            starts: Semaphore::new(cpus * STARTS_PER_CPU),
+            witness: Arc::default(),
+        })
+    }
+
+    fn filter(&self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".into(), vec![format!("{BOX_LABEL}={}", self.box_id)])])
+    }
+}
+
+/// Bounds an engine call in time, and turns its error into the house's.
+async fn call<T>(
+    what: &str,
+    f: impl Future<Output = std::result::Result<T, ApiError>>,
+) -> Result<T> {
+    match tokio::time::timeout(DEADLINE, f).await {
+        Ok(out) => out.map_err(|e| translate(what, e)),
+        Err(_) => Err(unavailable(format!("{what}: no answer in {DEADLINE:?}"))),
+    }
+}
+
+fn translate(what: &str, e: ApiError) -> Error {
+    match e {
+        ApiError::DockerResponseServerError { status_code, message } => {
+            let message = message.trim().to_string();
+            let code = match status_code {
+                404 => Code::NotFound,
+                409 => Code::Conflict,
+                400 => Code::Invalid,
+                _ if message.contains("no space left on device") => Code::StorageFull,
+                _ => Code::Internal,
+            };
+            Error::new(code, message).because(format!("docker {what}: {status_code}"))
+        }
+        other => unavailable(format!("docker {what}: {other}")),
+    }
+}
+
+/// Whether an engine call failed with this code.
+fn is(e: &Error, code: Code) -> bool {
+    e.code == code
+}
+
+fn pod_of(labels: &HashMap<String, String>) -> PodId {
+    let get = |k: &str| labels.get(k).cloned().unwrap_or_default();
+    PodId {
+        namespace: get(NAMESPACE_LABEL),
+        name: get(POD_LABEL),
+        uid: get(UID_LABEL),
+    }
+}
+
+impl DockerDriver {
+    fn observed(&self, inspect: ContainerInspectResponse) -> Observed {
+        let id = inspect.id.unwrap_or_default();
+        let state = self.state(&id, inspect.state.unwrap_or_default());
+        Observed {
+            pod: pod_of(&inspect.config.and_then(|c| c.labels).unwrap_or_default()),
+            image_id: inspect.image.unwrap_or_default(),
+            state,
+            id,
+        }
+    }
+
+    fn state(&self, id: &str, s: ContainerState) -> State {
+        let started = s.started_at.unwrap_or_default();
+        match s.status {
+            Some(
+                ContainerStateStatusEnum::RUNNING
+                | ContainerStateStatusEnum::PAUSED
+                | ContainerStateStatusEnum::RESTARTING,
+            ) => State::Running(started),
+            Some(
+                ContainerStateStatusEnum::EXITED
+                | ContainerStateStatusEnum::DEAD
+                | ContainerStateStatusEnum::REMOVING,
+            ) => {
+                let code = i32::try_from(s.exit_code.unwrap_or(-1)).unwrap_or(-1);
+                let oom = s.oom_killed.unwrap_or(false);
+                let finished_at = s.finished_at.unwrap_or_default();
+                State::Exited(Exit {
+                    interrupted: !oom && self.witness.interrupted(id, code, &finished_at),
+                    code,
+                    oom,
+                    started_at: started,
+                    finished_at,
+                    error: s.error.unwrap_or_default(),
+                })
+            }
+            _ => State::Created,
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for DockerDriver {
+    async fn observe(&self, name: &str) -> Result<Option<Observed>> {
+        let inspect = self
+            .docker
+            .inspect_container(name, None::<query::InspectContainerOptions>);
+        match call("inspect", inspect).await {
+            Ok(inspect) => Ok(Some(self.observed(inspect))),
+            Err(e) if is(&e, Code::NotFound) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<(String, Observed)>> {
+        let options = query::ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&self.filter())
+            .build();
+        let mut found = Vec::new();
+        for summary in call("list", self.docker.list_containers(Some(options))).await? {
+            let Some(id) = summary.id else { continue };
+            // The summary lacks exit codes; a container that is gone by now is simply not listed.
+            if let Some(observed) = self.observe(&id).await? {
+                let name = summary.names.unwrap_or_default().into_iter().next();
+                let name = name.unwrap_or_default().trim_start_matches('/').to_string();
+                found.push((name, observed));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn create(&self, want: &Want) -> Result<()> {
+        let options = query::CreateContainerOptionsBuilder::default()
+            .name(&want.name)
+            .build();
+        let body = body::create_body(want, &self.box_id);
+        match call("create", self.docker.create_container(Some(options), body)).await {
+            Ok(_) => Ok(()),
+            // Deterministic names: ours from before a crash. The pod room compares the uid label.
+            Err(e) if is(&e, Code::Conflict) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn start(&self, name: &str) -> Result<()> {
+        let _permit = self.starts.acquire().await.map_err(Error::internal)?;
+        let start = self
+            .docker
+            .start_container(name, None::<query::StartContainerOptions>);
+        match tokio::time::timeout(Duration::from_secs(120), start).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ApiError::DockerResponseServerError { status_code: 304, .. })) => Ok(()),
+            Ok(Err(e)) => Err(translate("start", e)),
+            Err(_) => Err(unavailable("start: no answer in 120 s")),
+        }
+    }
+
+    async fn stop(&self, name: &str, grace: u32) -> Result<()> {
+        let options = query::StopContainerOptionsBuilder::default()
+            .t(i32::try_from(grace).unwrap_or(i32::MAX))
+            .build();
+        let wait = DEADLINE + Duration::from_secs(grace.into());
+        match tokio::time::timeout(wait, self.docker.stop_container(name, Some(options))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ApiError::DockerResponseServerError {
+                status_code: 304 | 404,
+                ..
+            })) => Ok(()),
+            Ok(Err(e)) => Err(translate("stop", e)),
+            Err(_) => Err(unavailable(format!("stop: no answer in {wait:?}"))),
+        }
+    }
+
+    async fn remove(&self, name: &str) -> Result<()> {
+        let options = query::RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
+        match call("remove", self.docker.remove_container(name, Some(options))).await {
+            Ok(()) => Ok(()),
+            Err(e) if is(&e, Code::NotFound) => Ok(()),
+            // Another removal of the same container is under way: the next look will find it absent.
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn logs(
+        &self,
+        name: &str,
+        q: LogQuery,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let tail = q.tail.map_or_else(|| "all".into(), |n| n.to_string());
+        let options = query::LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .follow(q.follow)
+            .tail(&tail)
+            .since(i32::try_from(q.since.unwrap_or(0)).unwrap_or(0))
+            .build();
+        let lines = self
+            .docker
+            .logs(name, Some(options))
+            .map_ok(bollard::container::LogOutput::into_bytes)
+            .map_err(|e| translate("logs", e));
+        Ok(lines.boxed())
+    }
+
+    async fn image(&self, name: &str) -> Result<Option<Image>> {
+        match call("image", self.docker.inspect_image(name)).await {
+            Ok(image) => {
+                let user = image.config.and_then(|c| c.user).unwrap_or_default();
+                let user = user.split(':').next().unwrap_or_default().to_string();
+                Ok(Some(Image {
+                    name: name.into(),
+                    id: image.id.unwrap_or_default(),
+                    root: matches!(user.as_str(), "" | "0" | "root"),
+                }))
+            }
+            // The engine says 400 for a name that is not a valid reference.
+            Err(e) if is(&e, Code::NotFound) || is(&e, Code::Invalid) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn pull(&self, name: &str) -> Result<()> {
+        let (image, tag) = match name.rsplit_once(':') {
+            Some((image, tag)) if !tag.contains('/') => (image, tag),
+            _ if name.contains('@') => (name, ""),
+            _ => (name, "latest"),
+        };
+        let options = query::CreateImageOptionsBuilder::default()
+            .from_image(image)
+            .tag(tag)
+            .build();
+        let mut progress = self.docker.create_image(Some(options), None, None);
+        while let Some(step) = progress.next().await {
+            step.map_err(|e| translate("pull", e))?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, name: &str, image: &str) -> Result<()> {
+        let inspect = self
+            .docker
+            .inspect_container(name, None::<query::InspectContainerOptions>);
+        let base = call("inspect", inspect).await?.image.unwrap_or_default();
+        let config = call("image", self.docker.inspect_image(&base)).await?.config;
+        let config = config.unwrap_or_default();
+        let (repo, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+        let options = query::CommitContainerOptionsBuilder::default()
+            .container(name)
+            .repo(repo)
+            .tag(tag)
+            .pause(false)
+            .build();
+        // The set-up run had its own command and environment: the image must run as its base does.
+        let config = ContainerConfig {
+            cmd: Some(config.cmd.unwrap_or_default()),
+            entrypoint: config.entrypoint,
+            env: config.env,
+            user: config.user,
+            working_dir: config.working_dir,
+            labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
+            ..Default::default()
+        };
+        let commit = self.docker.commit_container(options, config);
+        tokio::time::timeout(Duration::from_secs(600), commit)
+            .await
+            .map_err(|_| unavailable("commit: no answer in 600 s"))?
+            .map(|_| ())
+            .map_err(|e| translate("commit", e))
+    }
+
+    async fn network(&self, namespace: &str) -> Result<Network> {
+        let name = format!("kfbox-{}-{namespace}", self.box_id);
+        for _ in 0..2 {
+            let inspect = self
+                .docker
+                .inspect_network(&name, None::<query::InspectNetworkOptions>);
+            match call("network", inspect).await {
+                Ok(network) => {
+                    let gateway = network
+                        .ipam
+                        .and_then(|i| i.config)
+                        .unwrap_or_default()
+                        .into_iter()
+                        .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
+                        .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
+                    return Ok(Network { name, gateway });
+                }
+                Err(e) if is(&e, Code::NotFound) => {
+                    let request = NetworkCreateRequest {
+                        name: name.clone(),
+                        labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
+                        ..Default::default()
+                    };
+                    match call("network create", self.docker.create_network(request)).await {
+                        Ok(_) => {}
+                        Err(e) if is(&e, Code::Conflict) => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(unavailable(format!("network {name} cannot be made")))
+    }
+
+    async fn describe(&self) -> Result<String> {
+        let info = call("info", self.docker.info()).await?;
+        Ok(format!(
+            "Docker {}, storage driver {}, cgroup v{}, {} CPUs, {:.1} GiB",
+            info.server_version.unwrap_or_default(),
+            info.driver.unwrap_or_default(),
+            info.cgroup_version.map(|v| v.to_string()).unwrap_or_default(),
+            info.ncpu.unwrap_or_default(),
+            info.mem_total.unwrap_or_default() as f64 / f64::from(1 << 30),
+        ))
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        let state = (self.docker.clone(), self.filter(), self.witness.clone());
+        stream::once(async move { events::follow(state.0, state.1, state.2) })
+            .flatten()
+            .boxed()
+    }
+}

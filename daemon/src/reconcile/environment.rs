@@ -1,0 +1,159 @@
+//! The environment room: runs a set-up script in an image once, and keeps the outcome as one more image layer.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use kfbox_store::{
+    Code, Event, Kind, Object, Ref, Result,
+    kinds::{
+        core::{COMMIT_IMAGE, POD, Phase, PodStatus, reason},
+        environment::{ENVIRONMENT, EnvironmentPhase, EnvironmentSpec, EnvironmentStatus},
+    },
+    now, now_micros,
+};
+use sha2::{Digest, Sha256};
+
+use super::{Ctx, pod::new_pod};
+use crate::controller::{Action, Reconciler};
+
+/// Builds that an outage of the engine may interrupt before the environment counts as failed.
+const MAX_ATTEMPTS: u32 = 5;
+/// Lines of the build's log that go into its message.
+const TAIL: usize = 6;
+
+/// The room.
+pub struct Environments(pub Ctx);
+
+/// The Environment object that a script in an image asks for: the same for all who ask the same.
+///
+/// # Errors
+/// When it has no JSON form.
+pub fn environment(namespace: &str, image: &crate::driver::Image, script: &str) -> Result<Object> {
+    let mut digest = Sha256::new();
+    digest.update(image.id.as_bytes());
+    digest.update([0]);
+    digest.update(script.as_bytes());
+    let name = format!("env-{}", &hex::encode(digest.finalize())[..16]);
+    Object::new(&ENVIRONMENT, namespace, &name).with_spec(&EnvironmentSpec {
+        image: image.id.clone(),
+        image_name: image.name.clone(),
+        script: script.into(),
+    })
+}
+
+#[async_trait]
+impl Reconciler for Environments {
+    fn name(&self) -> &'static str {
+        "environment"
+    }
+
+    fn kinds(&self) -> &'static [&'static Kind] {
+        &[&ENVIRONMENT]
+    }
+
+    fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {
+        let object = &event.object;
+        let ns = &object.metadata.namespace;
+        if object.kind == ENVIRONMENT.kind {
+            wake(Ref::new(&ENVIRONMENT, ns, &object.metadata.name));
+        } else if object.kind == POD.kind
+            && let Some(owner) = object.controller().filter(|o| o.kind == ENVIRONMENT.kind)
+        {
+            wake(Ref::new(&ENVIRONMENT, ns, &owner.name));
+        }
+    }
+
+    async fn reconcile(&self, key: &Ref) -> Result<Action> {
+        let Some(object) = self.0.store.get(key).await? else {
+            return Ok(Action::Wait);
+        };
+        let spec: EnvironmentSpec = object.spec()?;
+        let mut status: EnvironmentStatus = object.status()?;
+        if object.deleting() || status.phase != EnvironmentPhase::Building {
+            return Ok(Action::Wait);
+        }
+        let name = &object.metadata.name;
+        let image = format!("kfbox/env-{}:{}", self.0.box_id, name.trim_start_matches("env-"));
+        if status.pod_name.is_empty() {
+            status.pod_name = format!("{name}-{}", status.attempt);
+            return self.start(&object, &spec, status, &image).await;
+        }
+        let pod = Ref::new(&POD, &object.metadata.namespace, &status.pod_name);
+        let (phase, why, message) = match self.0.store.get(&pod).await? {
+            Some(pod) => {
+                let pod: PodStatus = pod.status()?;
+                (pod.phase, pod.reason, pod.message)
+            }
+            None => (Phase::Failed, reason::INTERRUPTED.into(), "its Pod was deleted".into()),
+        };
+        match phase {
+            Phase::Pending | Phase::Running => return Ok(Action::Wait),
+            Phase::Succeeded => {
+                status.phase = EnvironmentPhase::Ready;
+                status.image = image;
+                status.message.clear();
+            }
+            Phase::Failed if why == reason::INTERRUPTED && status.attempt + 1 < MAX_ATTEMPTS => {
+                status.attempt += 1;
+                status.pod_name = format!("{name}-{}", status.attempt);
+                return self.start(&object, &spec, status, &image).await;
+            }
+            Phase::Failed => {
+                status.phase = EnvironmentPhase::Failed;
+                let tail = self.tail(&object, &status.pod_name).await;
+                status.message = format!("{message}{tail}");
+            }
+        }
+        status.finish_time = Some(now());
+        self.0.store.modify(key, move |o| o.set("status", &status)).await?;
+        Ok(Action::Wait)
+    }
+}
+
+impl Environments {
+    async fn start(
+        &self,
+        object: &Object,
+        spec: &EnvironmentSpec,
+        status: EnvironmentStatus,
+        image: &str,
+    ) -> Result<Action> {
+        let pod_spec = PodSpec {
+            containers: vec![Container {
+                name: "setup".into(),
+                image: Some(spec.image.clone()),
+                command: Some(vec!["sh".into(), "-c".into(), spec.script.clone()]),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let ns = &object.metadata.namespace;
+        let mut pod = new_pod(ns, &status.pod_name, &pod_spec, object, &now_micros())?;
+        pod.metadata.annotations.insert(COMMIT_IMAGE.into(), image.into());
+        let key = Ref::new(&ENVIRONMENT, ns, &object.metadata.name);
+        self.0
+            .store
+            .write(move |txn| {
+                match txn.create(pod) {
+                    Err(e) if e.code != Code::AlreadyExists => return Err(e),
+                    _ => {}
+                }
+                txn.modify(&key, |o| o.set("status", &status)).map(|_| ())
+            })
+            .await?;
+        Ok(Action::Wait)
+    }
+
+    /// The last lines of the build's log: pip says there what it could not find.
+    async fn tail(&self, object: &Object, pod: &str) -> String {
+        let file = self.0.log_file(&object.metadata.namespace, pod);
+        let text = tokio::fs::read(&file).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8192)..]).into_owned();
+        let lines: Vec<_> = text
+            .lines()
+            .map(|l| l.split_once(' ').map_or(l, |(_, rest)| rest))
+            .filter(|l| !l.trim().is_empty())
+            .collect();
+        let from = lines.len().saturating_sub(TAIL);
+        lines[from..].iter().map(|l| format!("\n{l}")).collect()
+    }
+}

@@ -1,0 +1,51 @@
+//! The rooms: each reads Objects, writes child Objects and its own status. Only `pod` has hands: it alone
+//! calls the driver to act. A room is found by its name.
+
+pub mod dag;
+pub mod environment;
+pub mod gc;
+pub mod pod;
+pub mod run;
+pub mod schedule;
+pub mod task;
+
+pub use pod::requests as pod_requests;
+
+use std::{path::PathBuf, sync::Arc};
+
+use kfbox_store::{Store, blob::Blobs};
+
+use crate::{driver::Driver, images::Images, metrics::Metrics, pipeline::Specs};
+
+/// What every room may use.
+#[derive(Clone)]
+pub struct Ctx {
+    /// What is true.
+    pub store: Store,
+    /// The engine.
+    pub driver: Arc<dyn Driver>,
+    /// Which image a name means.
+    pub images: Arc<Images>,
+    /// Where artifacts lie.
+    pub blobs: Blobs,
+    /// The box's folder.
+    pub data: PathBuf,
+    /// Parsed pipeline specs.
+    pub specs: Arc<Specs>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// The box's id.
+    pub box_id: String,
+}
+
+impl Ctx {
+    /// The folder of a step's outputs and scratch space, by Pod name. Lives until the step's outputs are read.
+    pub fn step_dir(&self, pod: &str) -> PathBuf {
+        self.data.join("steps").join(pod)
+    }
+
+    /// The file of a Pod's saved log.
+    pub fn log_file(&self, namespace: &str, pod: &str) -> PathBuf {
+        self.data.join("logs").join(namespace).join(format!("{pod}.log"))
+    }
+}

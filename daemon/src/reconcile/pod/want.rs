@@ -1,0 +1,265 @@
+//! From a PodSpec to a [`Want`]: pure, and it refuses what it does not understand.
+
+use std::{collections::BTreeMap, path::{Component, Path}};
+
+use k8s_openapi::{
+    api::core::v1::{PodSpec, ResourceRequirements, Volume},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use kfbox_store::{Error, Object, Result, kinds::core::STORE_VOLUME};
+
+use crate::{
+    driver::{Image, Mount, Network, PodId, Want},
+    reconcile::Ctx,
+};
+
+/// /dev/shm of a container that says nothing: PyTorch's data loaders need more than Docker's 64 MiB. It is a
+/// limit, not a reservation, and counts against the container's memory.
+const SHM: u64 = 1 << 30;
+
+/// The container's name: unique in the engine, the same after every crash.
+pub(super) fn container_name(box_id: &str, pod: &Object) -> String {
+    let uid = pod.metadata.uid.get(..8).unwrap_or(&pod.metadata.uid);
+    format!("kfbox-{box_id}-{}-{}-{uid}", pod.metadata.namespace, pod.metadata.name)
+}
+
+/// Works out the container of a Pod.
+pub(super) fn want(
+    ctx: &Ctx,
+    pod: &Object,
+    spec: &PodSpec,
+    name: &str,
+    image: &Image,
+    network: &Network,
+) -> Result<Want> {
+    let container = &spec.containers[0];
+    let limits = limits(container.resources.as_ref())?;
+    let mut env = Vec::new();
+    for var in container.env.iter().flatten() {
+        if let Some(source) = &var.value_from {
+            let path = source.field_ref.as_ref().map(|f| f.field_path.as_str()).unwrap_or_default();
+            env.push((var.name.clone(), field(pod, path).ok_or_else(|| {
+                Error::invalid(format!(
+                    "spec.containers[0].env[{}].valueFrom: only fieldRef to metadata.name, .namespace, .uid, .labels['x'] and .annotations['x'] is supported",
+                    var.name
+                ))
+            })?));
+        } else {
+            env.push((var.name.clone(), var.value.clone().unwrap_or_default()));
+        }
+    }
+    let security = container.security_context.as_ref();
+    let pod_security = spec.security_context.as_ref();
+    let user = security.and_then(|s| s.run_as_user).or(pod_security.and_then(|s| s.run_as_user));
+    let group = security.and_then(|s| s.run_as_group).or(pod_security.and_then(|s| s.run_as_group));
+    let user = match (user, group) {
+        (Some(u), Some(g)) => format!("{u}:{g}"),
+        (Some(u), None) => u.to_string(),
+        _ => String::new(),
+    };
+    let non_root = security.and_then(|s| s.run_as_non_root).or(pod_security.and_then(|s| s.run_as_non_root));
+    if non_root == Some(true) && (user == "0" || user.starts_with("0:") || (user.is_empty() && image.root)) {
+        return Err(Error::invalid(format!(
+            "securityContext.runAsNonRoot: image \"{}\" runs as root: set runAsUser to a user other than 0",
+            image.name
+        )));
+    }
+    Ok(Want {
+        name: name.into(),
+        image: image.name.clone(),
+        command: container.command.clone().unwrap_or_default(),
+        args: container.args.clone().unwrap_or_default(),
+        env,
+        working_dir: container.working_dir.clone().unwrap_or_default(),
+        user,
+        hostname: pod.metadata.name.chars().take(63).collect(),
+        pod: PodId {
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+        },
+        memory: limits.memory.unwrap_or(ctx.metrics.default_memory),
+        nano_cpus: limits.nano_cpus,
+        shm: SHM,
+        mounts: mounts(ctx, spec)?,
+        network: network.name.clone(),
+        hosts: ["ml-pipeline.kubeflow", "ml-pipeline.kubeflow.svc", "ml-pipeline.kubeflow.svc.cluster.local"]
+            .map(|n| (n.to_string(), network.gateway))
+            .into(),
+    })
+}
+
+#[derive(Default)]
+struct Limits {
+    memory: Option<u64>,
+    nano_cpus: u64,
+}
+
+fn limits(resources: Option<&ResourceRequirements>) -> Result<Limits> {
+    let mut out = Limits::default();
+    for (name, quantity) in resources.and_then(|r| r.limits.as_ref()).into_iter().flatten() {
+        let value = parse_quantity(quantity).map_err(|e| {
+            Error::invalid(format!("spec.containers[0].resources.limits.{name}: {e}"))
+        })?;
+        match name.as_str() {
+            "memory" if value >= 6_291_456.0 => out.memory = Some(value as u64),
+            "memory" => {
+                return Err(Error::invalid(
+                    "spec.containers[0].resources.limits.memory: at least 6Mi, the engine's minimum",
+                ));
+            }
+            "cpu" => out.nano_cpus = (value * 1e9) as u64,
+            "ephemeral-storage" => {}
+            _ => {
+                return Err(Error::invalid(format!(
+                    "spec.containers[0].resources.limits.{name}: this box has no such resource"
+                )));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// A Pod's own memory limit in bytes, if it has one.
+pub(super) fn memory_limit(spec: &PodSpec) -> Option<u64> {
+    limits(spec.containers.first()?.resources.as_ref()).ok()?.memory
+}
+
+/// What a Pod asks to be reserved: CPUs and bytes. Requests default to limits, as in Kubernetes.
+pub fn requests(spec: &PodSpec) -> (f64, u64) {
+    let empty = BTreeMap::new();
+    let resources = spec.containers.first().and_then(|c| c.resources.as_ref());
+    let requests = resources.and_then(|r| r.requests.as_ref()).unwrap_or(&empty);
+    let limits = resources.and_then(|r| r.limits.as_ref()).unwrap_or(&empty);
+    let amount = |name: &str| {
+        requests
+            .get(name)
+            .or_else(|| limits.get(name))
+            .and_then(|q| parse_quantity(q).ok())
+            .unwrap_or(0.0)
+    };
+    (amount("cpu"), amount("memory") as u64)
+}
+
+/// Kubernetes' quantity: a number with a binary (Ki, Mi, ...), decimal (m, k, M, ...) or exponent suffix.
+pub fn parse_quantity(quantity: &Quantity) -> std::result::Result<f64, String> {
+    let text = quantity.0.trim();
+    let bad = || format!("\"{text}\" is not a quantity such as 500m, 2, 512Mi or 4G");
+    let split = text
+        .char_indices()
+        .find(|(i, c)| {
+            !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))
+                && !(matches!(c, 'e' | 'E') && text[i + 1..].starts_with(|d: char| d.is_ascii_digit() || d == '-' || d == '+'))
+        })
+        .map_or(text.len(), |(i, _)| i);
+    let (number, suffix) = text.split_at(split);
+    let factor = match suffix {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "E" => 1e18,
+        "Ki" => 1024.0,
+        "Mi" => 1024_f64.powi(2),
+        "Gi" => 1024_f64.powi(3),
+        "Ti" => 1024_f64.powi(4),
+        "Pi" => 1024_f64.powi(5),
+        _ => return Err(bad()),
+    };
+    let value: f64 = number.parse().map_err(|_| bad())?;
+    if value.is_finite() && value >= 0.0 { Ok(value * factor) } else { Err(bad()) }
+}
+
+/// Bytes for people.
+pub(super) fn human(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 30 => format!("{:.1} GiB", b as f64 / f64::from(1 << 30)),
+        b => format!("{:.0} MiB", b as f64 / f64::from(1 << 20)),
+    }
+}
+
+fn mounts(ctx: &Ctx, spec: &PodSpec) -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    for mount in spec.containers[0].volume_mounts.iter().flatten() {
+        let volume = spec
+            .volumes
+            .iter()
+            .flatten()
+            .find(|v| v.name == mount.name)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "spec.containers[0].volumeMounts: no volume named \"{}\" in spec.volumes",
+                    mount.name
+                ))
+            })?;
+        let (path, volume_read_only) = store_path(volume)?;
+        mounts.push(Mount {
+            host: ctx.data.join(path),
+            target: mount.mount_path.clone(),
+            read_only: volume_read_only || mount.read_only.unwrap_or(false),
+        });
+    }
+    Ok(mounts)
+}
+
+fn store_path(volume: &Volume) -> Result<(String, bool)> {
+    let csi = volume.csi.as_ref().filter(|c| c.driver == STORE_VOLUME).ok_or_else(|| {
+        Error::invalid(format!("spec.volumes[{}]: this version mounts the box's own folders only", volume.name))
+    })?;
+    let attributes = csi.volume_attributes.clone().unwrap_or_default();
+    let path = attributes.get("path").cloned().unwrap_or_default();
+    let plain = Path::new(&path).components().all(|c| matches!(c, Component::Normal(_)));
+    if path.is_empty() || !plain {
+        return Err(Error::invalid(format!("spec.volumes[{}].csi: not a folder of the box", volume.name)));
+    }
+    Ok((path, csi.read_only.unwrap_or(false)))
+}
+
+fn field(pod: &Object, path: &str) -> Option<String> {
+    let meta = &pod.metadata;
+    let entry = |map: &BTreeMap<String, String>, rest: &str| {
+        let key = rest.strip_prefix("['")?.strip_suffix("']")?;
+        Some(map.get(key).cloned().unwrap_or_default())
+    };
+    match path {
+        "metadata.name" => Some(meta.name.clone()),
+        "metadata.namespace" => Some(meta.namespace.clone()),
+        "metadata.uid" => Some(meta.uid.clone()),
+        "spec.nodeName" => Some("kfbox".into()),
+        _ => path
+            .strip_prefix("metadata.labels")
+            .and_then(|rest| entry(&meta.labels, rest))
+            .or_else(|| {
+                path.strip_prefix("metadata.annotations")
+                    .and_then(|rest| entry(&meta.annotations, rest))
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities() {
+        for (text, value) in [
+            ("500m", 0.5),
+            ("2", 2.0),
+            ("1.5", 1.5),
+            ("512Mi", 536_870_912.0),
+            ("1G", 1e9),
+            ("1e3", 1000.0),
+            ("1E", 1e18),
+        ] {
+            assert_eq!(parse_quantity(&Quantity(text.into())), Ok(value), "{text}");
+        }
+        for text in ["", "x", "1X", "-1", "1 Gi", "NaN"] {
+            assert!(parse_quantity(&Quantity(text.into())).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! One attempt of a container task: the cache, the environment, the Pod with its folders, and the outputs.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::{Path, PathBuf}, time::Duration};
+
+use k8s_openapi::{
+    api::core::v1::{
+        CSIVolumeSource, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec,
+        ResourceRequirements, Volume, VolumeMount,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+use kfbox_store::{
+    Code, Error, Object, Propagation, Ref, Result,
+    blob::SCHEMES,
+    kinds::{
+        core::STORE_VOLUME,
+        environment::{ENVIRONMENT, EnvironmentPhase, EnvironmentStatus},
+        pipeline::{Attempt, CACHE_ENTRY, CacheEntrySpec, RUN_ID, TaskState, TaskStatus, Values},
+    },
+    now_micros,
+};
+use serde_json::Value;
+
+use super::{Step, Tasks};
+use crate::{
+    controller::Action,
+    driver::Image,
+    pipeline::{self, ContainerPlan, Places},
+    reconcile::{environment::environment, pod::new_pod},
+};
+
+/// Where upstream's launcher puts output parameters.
+const OUTPUT_DIR: &str = "/tmp/kfp/outputs";
+/// Folders that upstream gives every step to write to, beside the schemes' own.
+const SCRATCH: &[&str] = &[".local", ".cache", ".config"];
+
+/// How often and with what pauses a failed task is tried again.
+pub(super) struct Policy {
+    pub(super) max_retries: usize,
+    first: Duration,
+    factor: f64,
+    longest: Duration,
+}
+
+impl Policy {
+    /// From the IR's retryPolicy; durations are texts such as "3600s".
+    pub(super) fn read(policy: &Value) -> Self {
+        let number = |key: &str| policy.get(key).and_then(Value::as_f64);
+        let seconds = |key: &str| {
+            let text = policy.get(key)?.as_str()?;
+            let seconds: f64 = text.strip_suffix('s').unwrap_or(text).parse().ok()?;
+            Duration::try_from_secs_f64(seconds).ok()
+        };
+        Self {
+            max_retries: number("maxRetryCount").unwrap_or(0.0).max(0.0) as usize,
+            first: seconds("backoffDuration").unwrap_or_default(),
+            factor: number("backoffFactor").filter(|f| *f > 0.0).unwrap_or(2.0),
+            longest: seconds("backoffMaxDuration").unwrap_or(Duration::from_secs(3600)),
+        }
+    }
+
+    /// The pause before attempt `failures` + 1.
+    pub(super) fn pause(&self, failures: usize) -> Duration {
+        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX).min(64);
+        let seconds = self.first.as_secs_f64() * self.factor.powi(exponent);
+        Duration::try_from_secs_f64(seconds).unwrap_or(self.longest).min(self.longest)
+    }
+}
+
+impl Tasks {
+    /// From "known" to "has a Pod": the cache first, then the image, then its environment, then the Pod.
+    pub(super) async fn begin(&self, step: &mut Step<'_>) -> Result<Action> {
+        let attempt = step.status.attempts.len();
+        let plan = match self.plan(step, attempt) {
+            Ok(plan) => plan,
+            Err(e) => {
+                let status = step.status.clone();
+                return self.end(step.key, status, TaskState::Failed, &e.message).await;
+            }
+        };
+        if step.at.task.caching_options.enable_cache && attempt == 0 {
+            let fingerprint = pipeline::fingerprint(step.pipeline, &step.at, &step.spec.inputs, &plan, &step.job);
+            if let Some(hit) = self.cached(step, &fingerprint).await? {
+                let mut status = step.status.clone();
+                status.fingerprint = fingerprint;
+                status.outputs = hit.outputs;
+                status.cached_from = Some(hit.from);
+                return self.end(step.key, status, TaskState::Cached, "").await;
+            }
+            step.status.fingerprint = fingerprint;
+        }
+        let image = match self.ctx.images.resolve(&plan.image).await {
+            Ok(image) => image,
+            Err(e) if e.code == Code::NotFound => {
+                tracing::warn!(task = step.spec.path, context = e.context, "{e}");
+                let status = step.status.clone();
+                return self.end(step.key, status, TaskState::Failed, &e.message).await;
+            }
+            Err(e) => return Err(e),
+        };
+        let (image, command) = match &plan.setup {
+            None => (plan.image.clone(), plan.command.clone()),
+            Some(setup) => match self.environment(step, &image, &setup.script).await? {
+                Built::Ready(image) => (image, setup.command.clone()),
+                Built::Wait(message) => {
+                    if step.status.message != message {
+                        return self.note(step, TaskState::Pending, &message).await;
+                    }
+                    return Ok(Action::Wait);
+                }
+                Built::Failed(message) => {
+                    let status = step.status.clone();
+                    return self.end(step.key, status, TaskState::Failed, &message).await;
+                }
+            },
+        };
+        self.launch(step, &plan, image, command, attempt).await
+    }
+
+    fn plan(&self, step: &Step<'_>, attempt: usize) -> Result<ContainerPlan> {
+        let uid = step.task.metadata.uid.get(..8).unwrap_or_default();
+        let places = Places {
+            task_root_uri: format!(
+                "{}/{}/{}/{}/{uid}-{attempt}",
+                step.job.pipeline_root, step.job.pipeline_name, step.spec.run_id, step.spec.name
+            ),
+            output_dir: OUTPUT_DIR.into(),
+        };
+        pipeline::container_plan(step.pipeline, &step.at, &step.spec, &step.job, &places)
+            .map_err(|e| Error::invalid(format!("{}: {e}", step.spec.path)))
+    }
+
+    async fn cached(&self, step: &Step<'_>, fingerprint: &str) -> Result<Option<CacheEntrySpec>> {
+        let at = Ref::new(&CACHE_ENTRY, &step.key.namespace, fingerprint);
+        match self.ctx.store.get(&at).await? {
+            Some(entry) => Ok(Some(entry.spec()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The image in which a set-up script has been run, once for all who ask for the same.
+    async fn environment(&self, step: &Step<'_>, image: &Image, script: &str) -> Result<Built> {
+        let wanted = environment(&step.key.namespace, image, script)?;
+        let key = Ref::new(&ENVIRONMENT, &step.key.namespace, &wanted.metadata.name);
+        // Registered before looking: a change after the look wakes the Task.
+        self.waiting().entry(key.clone()).or_default().insert(step.key.clone());
+        let since = step.task.metadata.creation_timestamp.clone().unwrap_or_default();
+        let at = key.clone();
+        let current = self
+            .ctx
+            .store
+            .write(move |txn| {
+                if let Some(existing) = txn.get(&at)? {
+                    let status: EnvironmentStatus = existing.status()?;
+                    let stale = status.phase == EnvironmentPhase::Failed
+                        && status.finish_time.as_ref().is_some_and(|t| *t < since);
+                    if !stale {
+                        return Ok(existing);
+                    }
+                    txn.delete(&at, Propagation::Cascade)?;
+                }
+                txn.create(wanted)
+            })
+            .await?;
+        let status: EnvironmentStatus = current.status()?;
+        Ok(match status.phase {
+            EnvironmentPhase::Building => Built::Wait(format!(
+                "installs its packages once, for all steps that ask for the same (environment {})",
+                key.name
+            )),
+            EnvironmentPhase::Failed => Built::Failed(format!(
+                "its packages cannot be installed in \"{}\": {} (log: pod {})",
+                image.name, status.message, status.pod_name
+            )),
+            EnvironmentPhase::Ready => match self.ctx.images.resolve(&status.image).await {
+                Ok(_) => Built::Ready(status.image),
+                Err(e) if e.code == Code::NotFound => {
+                    // Somebody removed the image: build it again.
+                    self.ctx.store.delete(&key).await?;
+                    return Err(Error::new(Code::Conflict, "its environment's image is gone"));
+                }
+                Err(e) => return Err(e),
+            },
+        })
+    }
+
+    /// Makes the folders, then Pod and status in one transaction.
+    async fn launch(
+        &self,
+        step: &mut Step<'_>,
+        plan: &ContainerPlan,
+        image: String,
+        command: Vec<String>,
+        attempt: usize,
+    ) -> Result<Action> {
+        let pod_name = pod_name(step.task, &step.spec.name, attempt);
+        let volumes = Volumes::of(self, plan, &pod_name)?;
+        let folders = volumes.make.clone();
+        tokio::task::spawn_blocking(move || folders.iter().try_for_each(|f| make_open(f)))
+            .await
+            .map_err(Error::internal)??;
+        let pod_spec = pod_spec(plan, image, command, attempt, volumes);
+        let ready_at = if attempt == 0 { step.spec.ready_at.clone() } else { now_micros() };
+        // Waiting for packages is not the box's own delay.
+        let ready_at = if step.status.message.is_empty() { ready_at } else { now_micros() };
+        let mut pod = new_pod(&step.key.namespace, &pod_name, &pod_spec, step.task, &ready_at)?;
+        pod.metadata.labels.insert(RUN_ID.into(), step.spec.run_id.clone());
+        pod.metadata.labels.extend(plan.labels.clone());
+        pod.metadata.annotations.extend(plan.annotations.clone());
+        let mut status = step.status.clone();
+        status.pod_name.clone_from(&pod_name);
+        status.message.clear();
+        status.retry_at = None;
+        status.attempts.push(Attempt { pod_name, ..Attempt::default() });
+        let (key, uid) = (step.key.clone(), step.task.metadata.uid.clone());
+        self.ctx
+            .store
+            .write(move |txn| {
+                let task = txn.fetch(&key)?;
+                let current: TaskStatus = task.status()?;
+                if task.metadata.uid != uid || current.attempts.len() != attempt {
+                    return Err(Error::new(Code::Conflict, "the Task has changed"));
+                }
+                txn.create(pod)?;
+                txn.modify(&key, |o| o.set("status", &status)).map(|_| ())
+            })
+            .await?;
+        Ok(Action::Wait)
+    }
+
+    /// Reads what a successful attempt left.
+    pub(super) async fn collect(&self, step: &Step<'_>) -> Result<Values> {
+        let attempt = step.status.attempts.len().saturating_sub(1);
+        let plan = self.plan(step, attempt)?;
+        let params = self.ctx.step_dir(&step.status.pod_name).join("outputs");
+        let root = self.ctx.blobs.path(&plan.task_root_uri)?;
+        let component = step.at.component.clone();
+        tokio::task::spawn_blocking(move || {
+            pipeline::collect(&plan, &component, &params, &root)
+                .map_err(|e| Error::invalid(e.to_string()))
+        })
+        .await
+        .map_err(Error::internal)?
+    }
+}
+
+enum Built {
+    Ready(String),
+    Wait(String),
+    Failed(String),
+}
+
+/// Unique for ever: it carries the Task's uid, and a retried Task is a new one.
+fn pod_name(task: &Object, name: &str, attempt: usize) -> String {
+    let run: String = task.metadata.name.chars().take(8).collect();
+    let slug: String = name
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(30)
+        .collect();
+    let uid = task.metadata.uid.get(..5).unwrap_or_default();
+    format!("{run}-{}-{uid}-{attempt}", slug.trim_matches('-'))
+}
+
+struct Volumes {
+    volumes: Vec<Volume>,
+    mounts: Vec<VolumeMount>,
+    /// Folders to make, writable for whoever the step runs as.
+    make: Vec<PathBuf>,
+}
+
+impl Volumes {
+    fn of(room: &Tasks, plan: &ContainerPlan, pod_name: &str) -> Result<Self> {
+        let mut out = Self { volumes: Vec::new(), mounts: Vec::new(), make: Vec::new() };
+        let data = &room.ctx.data;
+        let scratch = room.ctx.step_dir(pod_name);
+        out.make.push(scratch.clone());
+        let roots = SCHEMES.iter().map(|(_, folder)| *folder);
+        for folder in roots.chain(SCRATCH.iter().copied()) {
+            let host = scratch.join(folder.trim_start_matches('.'));
+            out.make.push(host.clone());
+            out.add(data, &host, &format!("/{folder}"), false)?;
+        }
+        let outputs = scratch.join("outputs");
+        out.make.push(outputs.clone());
+        out.add(data, &outputs, OUTPUT_DIR, false)?;
+        let root = room.ctx.blobs.path(&plan.task_root_uri)?;
+        out.make.push(root.clone());
+        out.add(data, &root, &pipeline::mapped(&plan.task_root_uri), false)?;
+        for (uri, path) in &plan.input_artifacts {
+            // An artifact that its maker never wrote, or that lies elsewhere, has nothing to mount.
+            let Ok(host) = room.ctx.blobs.path(uri) else { continue };
+            if host.exists() && !out.mounts.iter().any(|m| m.mount_path == *path) {
+                out.add(data, &host, path, true)?;
+            }
+        }
+        Ok(out)
+    }
+
+    fn add(&mut self, data: &Path, host: &Path, target: &str, read_only: bool) -> Result<()> {
+        let path = host.strip_prefix(data).map_err(Error::internal)?.to_string_lossy().into_owned();
+        let name = format!("v{}", self.volumes.len());
+        self.volumes.push(Volume {
+            name: name.clone(),
+            csi: Some(CSIVolumeSource {
+                driver: STORE_VOLUME.into(),
+                read_only: Some(read_only),
+                volume_attributes: Some(BTreeMap::from([("path".into(), path)])),
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        self.mounts.push(VolumeMount {
+            name,
+            mount_path: target.into(),
+            read_only: Some(read_only),
+            ..Default::default()
+        });
+        Ok(())
+    }
+}
+
+fn make_open(folder: &Path) -> Result<()> {
+    let io = |e: std::io::Error| {
+        let code = if e.kind() == std::io::ErrorKind::StorageFull { Code::StorageFull } else { Code::Unavailable };
+        Error::new(code, "the step's folders cannot be made").because(format!("{}: {e}", folder.display()))
+    };
+    std::fs::create_dir_all(folder).map_err(io)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o1777)).map_err(io)
+}
+
+fn pod_spec(
+    plan: &ContainerPlan,
+    image: String,
+    command: Vec<String>,
+    attempt: usize,
+    volumes: Volumes,
+) -> PodSpec {
+    let field = |path: &str| EnvVarSource {
+        field_ref: Some(ObjectFieldSelector { field_path: path.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let value = |name: &str, value: String| EnvVar {
+        name: name.into(),
+        value: Some(value),
+        ..Default::default()
+    };
+    let from = |name: &str, path: &str| EnvVar {
+        name: name.into(),
+        value_from: Some(field(path)),
+        ..Default::default()
+    };
+    let mut env = vec![
+        from("KFP_POD_NAME", "metadata.name"),
+        from("KFP_POD_UID", "metadata.uid"),
+        value("KFP_RETRY_INDEX", attempt.to_string()),
+    ];
+    env.extend(plan.env.iter().map(|(k, v)| value(k, v.clone())));
+    env.extend(plan.env_from_fields.iter().map(|(k, path)| from(k, path)));
+    let quantities = |map: &BTreeMap<String, String>| {
+        (!map.is_empty())
+            .then(|| map.iter().map(|(k, v)| (k.clone(), Quantity(v.clone()))).collect())
+    };
+    let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    PodSpec {
+        containers: vec![Container {
+            name: "main".into(),
+            image: Some(image),
+            command: some(command),
+            args: some(plan.args.clone()),
+            env: Some(env),
+            resources: Some(ResourceRequirements {
+                limits: quantities(&plan.limits),
+                requests: quantities(&plan.requests),
+                ..Default::default()
+            }),
+            security_context: plan.security_context.clone(),
+            volume_mounts: Some(volumes.mounts),
+            ..Default::default()
+        }],
+        volumes: Some(volumes.volumes),
+        active_deadline_seconds: plan.active_deadline_seconds,
+        restart_policy: Some("Never".into()),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pauses_grow_as_the_policy_says() {
+        let policy = Policy::read(&json!({
+            "maxRetryCount": 3, "backoffDuration": "2s", "backoffFactor": 3.0, "backoffMaxDuration": "10s"
+        }));
+        assert_eq!(policy.max_retries, 3);
+        assert_eq!([1, 2, 3].map(|n| policy.pause(n).as_secs()), [2, 6, 10]);
+        let none = Policy::read(&Value::Null);
+        assert_eq!((none.max_retries, none.pause(1)), (0, Duration::ZERO));
+    }
+}

@@ -1,0 +1,245 @@
+//! Builds the box in the order things depend on each other, and runs it until it is told to stop. Stopping
+//! leaves containers alone: the next start finds them by their labels.
+
+mod identity;
+mod ports;
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use kfbox_store::{
+    Code, Object, Ref, Selector, Store,
+    blob::Blobs,
+    kinds::core::{DEFAULT_NAMESPACE, NAMESPACE, POD},
+};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::{
+    config::Config,
+    controller::{self, Room, Waker},
+    driver::{Change, Driver, docker::DockerDriver},
+    images::Images,
+    metrics::{Metrics, machine_memory},
+    pipeline::Specs,
+    reconcile::{Ctx, environment, gc, pod, run, schedule, task},
+};
+
+/// The port at which workloads find the box on their network's gateway: upstream's port of `ml-pipeline`.
+const BRIDGE_PORT: u16 = 8888;
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the box cannot start: the message says what is wrong and what to do.
+pub async fn serve(config: Config) -> Result<()> {
+    let data = identity::prepare(&config.data_dir)?;
+    let store = Store::open(&data.join("meta.redb"))
+        .map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
+    let box_id = identity::box_id(&data)?;
+    let admin_token_file = identity::admin_token(&store, &data).await?;
+    ensure_namespace(&store).await?;
+    kfbox_web::kfp::ensure_defaults(&store, DEFAULT_NAMESPACE).await?;
+
+    let default_memory = match config.default_memory {
+        0 => machine_memory() / 10 * 9,
+        bytes => bytes,
+    };
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry, default_memory));
+    let driver: Arc<dyn Driver> = Arc::new(DockerDriver::connect(&config.docker_host, &box_id)?);
+    let ctx = Ctx {
+        images: Arc::new(Images::new(driver.clone(), config.rules())),
+        blobs: Blobs::open(&data.join("artifacts"))?,
+        specs: Arc::new(Specs::new(store.clone())),
+        store: store.clone(),
+        driver: driver.clone(),
+        data: data.clone(),
+        metrics,
+        box_id: box_id.clone(),
+    };
+
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|e| ports::explain(config.port, e))?;
+    let port = listener.local_addr()?.port();
+    let app = Arc::new(kfbox_web::App::new(
+        store.clone(),
+        ctx.blobs.clone(),
+        Arc::new(pod::PodLogs(ctx.clone())),
+        kfbox_web::Config::new(DEFAULT_NAMESPACE, env!("CARGO_PKG_VERSION")),
+        registry,
+    ));
+    let router = kfbox_web::router(app.clone());
+
+    gc::sweep(&ctx).await?;
+    let pods = Waker::new();
+    let rooms = rooms(&ctx, &pods, default_memory);
+    let stop = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(follow_engine(ctx.clone(), pods, stop.clone()));
+    tokio::spawn(answer_workloads(app, driver, router.clone(), stop.clone()));
+    let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
+
+    let ui = format!("http://127.0.0.1:{port}");
+    let endpoints = data.join("endpoints.json");
+    identity::write_whole(
+        &endpoints,
+        &serde_json::to_vec_pretty(&serde_json::json!({
+            "ui": ui,
+            "admin_token_file": admin_token_file,
+        }))?,
+    )?;
+    tracing::info!(%ui, box_id, data = %data.display(), "kfbox is ready");
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+
+    let shutdown = stop.clone();
+    let web = tokio::spawn(kfbox_web::serve(listener, router, async move {
+        shutdown.cancelled().await;
+    }));
+    let outcome = tokio::select! {
+        () = signalled() => Ok(()),
+        ended = &mut loops => match ended {
+            Ok(Err(e)) => Err(anyhow::anyhow!("the control loop ended: {e}{}", context(&e))),
+            Ok(Ok(())) => Err(anyhow::anyhow!("the control loop ended")),
+            Err(e) => Err(anyhow::anyhow!("the control loop failed: {e}")),
+        },
+    };
+    tracing::info!("stopping; workloads go on");
+    let _ = std::fs::remove_file(&endpoints);
+    stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(5), web).await;
+    outcome
+}
+
+fn context(e: &kfbox_store::Error) -> String {
+    e.context.as_ref().map(|c| format!(" ({c})")).unwrap_or_default()
+}
+
+fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+    let capacity = schedule::Lease { cpu: cpus as f64, memory };
+    let tasks = Waker::new();
+    let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
+        reconciler,
+        waker,
+        workers,
+    };
+    vec![
+        room(Arc::new(run::Runs(ctx.clone())), Waker::new(), 4),
+        room(Arc::new(task::Tasks::new(ctx.clone())), tasks.clone(), 8),
+        room(Arc::new(environment::Environments::new(ctx.clone(), tasks)), Waker::new(), 2),
+        room(Arc::new(schedule::Schedule::new(ctx.store.clone(), capacity)), Waker::new(), 1),
+        room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
+        room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
+    ]
+}
+
+async fn ensure_namespace(store: &Store) -> Result<()> {
+    match store.create(Object::new(&NAMESPACE, "", DEFAULT_NAMESPACE)).await {
+        Err(e) if e.code != Code::AlreadyExists => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Wakes Pods when the engine tells of their containers; after an outage, all that may have one. Containers
+/// that lead to no Pod are removed: they are left from a crash between a Pod's deletion and its container's.
+async fn follow_engine(ctx: Ctx, pods: Waker, stop: tokio_util::sync::CancellationToken) {
+    let mut changes = ctx.driver.changes();
+    loop {
+        let change = tokio::select! {
+            () = stop.cancelled() => return,
+            change = changes.next() => change,
+        };
+        match change {
+            None => return,
+            Some(Change::Pod(id)) => pods.wake(Ref::new(&POD, &id.namespace, &id.name)),
+            Some(Change::Down) => {}
+            Some(Change::Up) => {
+                if let Err(e) = look_at_everything(&ctx, &pods).await {
+                    tracing::warn!(context = e.context, "after the engine came back: {e}");
+                }
+            }
+        }
+    }
+}
+
+async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> {
+    let mut uids = BTreeSet::new();
+    for pod in ctx.store.list(&POD, Selector::default()).await?.items {
+        if !pod.metadata.finalizers.is_empty() {
+            pods.wake(Ref::new(&POD, &pod.metadata.namespace, &pod.metadata.name));
+            uids.insert(pod.metadata.uid);
+        }
+    }
+    for (name, seen) in ctx.driver.list().await? {
+        let current = Ref::new(&POD, &seen.pod.namespace, &seen.pod.name);
+        let known = uids.contains(&seen.pod.uid)
+            || ctx.store.get(&current).await?.is_some_and(|p| p.metadata.uid == seen.pod.uid);
+        if !known {
+            tracing::warn!(container = name, "removing a container whose Pod is gone");
+            ctx.driver.remove(&name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Serves the same routes on the gateway of the workloads' network, where steps find `ml-pipeline`.
+async fn answer_workloads(
+    app: Arc<kfbox_web::App>,
+    driver: Arc<dyn Driver>,
+    router: axum::Router,
+    stop: tokio_util::sync::CancellationToken,
+) {
+    let listener = loop {
+        let bound = match driver.network(DEFAULT_NAMESPACE).await {
+            Ok(network) => TcpListener::bind((network.gateway, BRIDGE_PORT))
+                .await
+                .map(|listener| (network.gateway, listener))
+                .map_err(|e| format!("{}:{BRIDGE_PORT}: {e}", network.gateway)),
+            Err(e) => Err(e.to_string()),
+        };
+        match bound {
+            Ok((gateway, listener)) => {
+                app.config.allow_host(&gateway.to_string());
+                break listener;
+            }
+            Err(e) => tracing::debug!("workloads cannot reach the box yet: {e}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+        }
+    };
+    let served = kfbox_web::serve(listener, router, async move { stop.cancelled().await }).await;
+    if let Err(e) = served {
+        tracing::error!("the workloads' listener ended: {e}");
+    }
+}
+
+async fn signalled() {
+    let term = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = term => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// What a box left on disk about itself, for the CLI.
+pub fn endpoints_file(data: &Path) -> std::path::PathBuf {
+    data.join("endpoints.json")
+}
