@@ -3,6 +3,7 @@
 pub mod access;
 pub mod core;
 pub mod environment;
+pub mod ir;
 pub mod pipeline;
 
 use crate::Kind;
