@@ -89,7 +89,7 @@ check_machine() {
 }
 
 build_images() {
-    HINT='the Debian mirror must be reachable; see images/README.md for --mirror and --pull'
+    HINT='if the output above says that something could not be fetched, the Debian mirror must be reachable; see images/README.md for --mirror and --pull'
     packages debootstrap=debootstrap /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
     run 'building the images' "$SOURCE/images/build.sh" --log "$LOG"
 }
