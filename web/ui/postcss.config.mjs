@@ -1,0 +1,2 @@
+// Mantine's light-dark() and rem() helpers in our CSS modules.
+export default { plugins: { 'postcss-preset-mantine': {} } };

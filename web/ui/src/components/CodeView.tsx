@@ -1,0 +1,83 @@
+// Read-only YAML with folding and search (CodeMirror). Its own chunk: nobody pays for it who does not look at YAML.
+import { defaultKeymap } from '@codemirror/commands';
+import { yaml } from '@codemirror/lang-yaml';
+import { codeFolding, foldGutter, foldKeymap, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
+import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
+import { EditorState } from '@codemirror/state';
+import { EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
+import { tags } from '@lezer/highlight';
+import { Button, Group } from '@mantine/core';
+import { useClipboard } from '@mantine/hooks';
+import { IconCopy, IconDownload } from '@tabler/icons-react';
+import { useEffect, useMemo, useRef } from 'react';
+import { stringify } from 'yaml';
+
+const highlight = HighlightStyle.define([
+  { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: 'var(--kf-run)' },
+  { tag: tags.string, color: 'var(--kf-ok)' },
+  { tag: [tags.number, tags.bool, tags.null, tags.keyword], color: 'var(--kf-wait)' },
+  { tag: tags.comment, color: 'var(--mantine-color-dimmed)', fontStyle: 'italic' },
+]);
+
+const look = EditorView.theme({
+  '&': { height: '100%', fontSize: '12px', backgroundColor: 'var(--kf-surface)', color: 'var(--mantine-color-text)' },
+  '.cm-scroller': { fontFamily: 'var(--mantine-font-family-monospace)', lineHeight: '19px' },
+  '.cm-gutters': { backgroundColor: 'var(--kf-surface)', color: 'var(--mantine-color-dimmed)', border: 'none' },
+  '.cm-activeLine, .cm-activeLineGutter': { backgroundColor: 'var(--kf-hover)' },
+  '.cm-panels': { backgroundColor: 'var(--kf-canvas)', color: 'var(--mantine-color-text)' },
+  '.cm-searchMatch': { backgroundColor: 'var(--kf-mark)' },
+  '&.cm-focused': { outline: '2px solid var(--mantine-color-anchor)', outlineOffset: '-2px' },
+  '.cm-foldPlaceholder': { backgroundColor: 'var(--kf-off-soft)', color: 'var(--kf-off)', border: 'none' },
+});
+
+export default function CodeView({ value, name, label }: { value: unknown; name: string; label: string }) {
+  const text = useMemo(() => (typeof value === 'string' ? value : stringify(value, { lineWidth: 0 })), [value]);
+  const host = useRef<HTMLDivElement>(null);
+  const { copy, copied } = useClipboard();
+
+  useEffect(() => {
+    if (host.current === null) return;
+    const view = new EditorView({
+      parent: host.current,
+      state: EditorState.create({
+        doc: text,
+        extensions: [
+          lineNumbers(),
+          codeFolding(),
+          foldGutter(),
+          highlightActiveLine(),
+          highlightSelectionMatches(),
+          search({ top: true }),
+          yaml(),
+          syntaxHighlighting(highlight),
+          look,
+          EditorState.readOnly.of(true),
+          EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': 'true' }),
+          keymap.of([...searchKeymap, ...foldKeymap, ...defaultKeymap]),
+        ],
+      }),
+    });
+    return () => view.destroy();
+  }, [text, label]);
+
+  const download = () => {
+    const url = URL.createObjectURL(new Blob([text], { type: 'application/yaml' }));
+    const link = document.createElement('a');
+    link.href = url;
+    link.download = `${name}.yaml`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  };
+
+  return (
+    <div className="kf-card" style={{ display: 'flex', flexDirection: 'column', flex: 1, minHeight: 320, overflow: 'hidden' }}>
+      <Group gap="xs" p={6} justify="flex-end" style={{ borderBottom: '1px solid var(--kf-line)' }}>
+        <Button size="compact-xs" variant="default" leftSection={<IconCopy size={13} aria-hidden />} onClick={() => copy(text)}>
+          {copied ? 'Copied' : 'Copy'}
+        </Button>
+        <Button size="compact-xs" variant="default" leftSection={<IconDownload size={13} aria-hidden />} onClick={download}>Download</Button>
+      </Group>
+      <div ref={host} style={{ flex: 1, minHeight: 0, height: '60vh' }} />
+    </div>
+  );
+}

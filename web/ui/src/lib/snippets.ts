@@ -1,0 +1,45 @@
+// The commands that "Copy as" offers. KFBOX_TOKEN stands for a token; none is ever put into a snippet.
+import type { CreateRunRequest } from '../api/types';
+
+const shellQuote = (text: string) => `'${text.replace(/'/g, `'\\''`)}'`;
+
+export function curlGet(origin: string, path: string): string {
+  return `curl -fsS -H "Authorization: Bearer $KFBOX_TOKEN" \\\n  ${shellQuote(origin + path)}`;
+}
+
+export function curlPost(origin: string, path: string, body: unknown): string {
+  return `curl -fsS -H "Authorization: Bearer $KFBOX_TOKEN" \\\n  -H 'Content-Type: application/json' \\\n  -d ${shellQuote(JSON.stringify(body, null, 2))} \\\n  ${shellQuote(origin + path)}`;
+}
+
+const client = (origin: string) =>
+  `import os\nimport kfp\n\nclient = kfp.Client(host=${JSON.stringify(origin)}, existing_token=os.environ["KFBOX_TOKEN"])\n`;
+
+/** JSON as Python writes it. */
+export function pythonLiteral(value: unknown, indent = ''): string {
+  if (value === null || value === undefined) return 'None';
+  if (value === true) return 'True';
+  if (value === false) return 'False';
+  if (typeof value !== 'object') return JSON.stringify(value);
+  const inner = `${indent}    `;
+  const items = Array.isArray(value)
+    ? value.map((item) => inner + pythonLiteral(item, inner))
+    : Object.entries(value).map(([key, item]) => `${inner}${JSON.stringify(key)}: ${pythonLiteral(item, inner)}`);
+  const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}'];
+  return items.length === 0 ? open + close : `${open}\n${items.join(',\n')},\n${indent}${close}`;
+}
+
+export function pythonGetRun(origin: string, runId: string): string {
+  return `${client(origin)}run = client.get_run(${JSON.stringify(runId)})\nprint(run.state)\n`;
+}
+
+export function pythonStartRun(origin: string, request: CreateRunRequest): string {
+  const version = request.pipeline_version_reference;
+  if (version === undefined) {
+    return `${client(origin)}run = client.create_run_from_pipeline_package(\n    "pipeline.yaml",  # this run has no uploaded pipeline: save its YAML from the run's page\n    arguments=${pythonLiteral(request.runtime_config.parameters, '    ')},\n    run_name=${JSON.stringify(request.display_name)},\n)\n`;
+  }
+  const experiment =
+    request.experiment_id === undefined
+      ? 'client.get_experiment(experiment_name="Default").experiment_id'
+      : JSON.stringify(request.experiment_id);
+  return `${client(origin)}run = client.run_pipeline(\n    experiment_id=${experiment},\n    job_name=${JSON.stringify(request.display_name)},\n    pipeline_id=${JSON.stringify(version.pipeline_id)},\n    version_id=${JSON.stringify(version.pipeline_version_id)},\n    params=${pythonLiteral(request.runtime_config.parameters, '    ')},\n)\nclient.wait_for_run_completion(run.run_id, timeout=3600)\n`;
+}

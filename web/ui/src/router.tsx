@@ -1,0 +1,128 @@
+// All addresses of the UI. Every page but the shell is its own chunk; what a page shows is in its URL.
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from '@tanstack/react-router';
+import { ApiError } from './api/http';
+import { whoAmI } from './api/kfp';
+import { queryClient } from './api/queryClient';
+import { NotFound, RouteError } from './shell/Fallbacks';
+import { Shell } from './shell/Shell';
+
+const text = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : typeof value === 'number' ? String(value) : undefined;
+const count = (value: unknown): number | undefined => (Number(value) >= 1 ? Math.floor(Number(value)) : undefined);
+type Search = Record<string, unknown>;
+/** Every search parameter may be left out of a link. */
+const optional = <T extends object>(search: T): Partial<T> => search;
+
+const list = (search: Search) => optional({ q: text(search.q), sort: text(search.sort), page: count(search.page) });
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, errorComponent: RouteError });
+
+const login = createRoute({
+  getParentRoute: () => root,
+  path: '/login',
+  validateSearch: (search: Search) => optional({ next: text(search.next) }),
+  component: lazyRouteComponent(() => import('./pages/Login'), 'Login'),
+});
+
+const app = createRoute({
+  getParentRoute: () => root,
+  id: 'app',
+  component: Shell,
+  beforeLoad: async ({ location }) => {
+    try {
+      await queryClient.ensureQueryData({ queryKey: ['whoami'], queryFn: whoAmI, staleTime: Infinity, retry: false });
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        // eslint-disable-next-line @typescript-eslint/only-throw-error -- the router's way to redirect
+        throw redirect({ to: '/login', search: { next: location.href === '/' ? undefined : location.href } });
+      }
+      // A silent box is no reason to log out: the pages say so and come back by themselves.
+    }
+  },
+});
+
+const home = createRoute({
+  getParentRoute: () => app,
+  path: '/',
+  component: lazyRouteComponent(() => import('./pages/Home'), 'Home'),
+});
+const pipelines = createRoute({
+  getParentRoute: () => app,
+  path: '/pipelines',
+  validateSearch: (search: Search) => optional({ ...list(search), upload: search.upload === true || undefined }),
+  component: lazyRouteComponent(() => import('./pages/Pipelines'), 'Pipelines'),
+});
+const pipeline = createRoute({
+  getParentRoute: () => app,
+  path: '/pipelines/$pipelineId',
+  validateSearch: (search: Search) => optional({ version: text(search.version), tab: text(search.tab) }),
+  component: lazyRouteComponent(() => import('./pages/PipelinePage'), 'PipelinePage'),
+});
+const runs = createRoute({
+  getParentRoute: () => app,
+  path: '/runs',
+  validateSearch: (search: Search) => optional({
+    ...list(search),
+    state: text(search.state),
+    experiment: text(search.experiment),
+    pipeline: text(search.pipeline),
+    archived: search.archived === true || undefined,
+  }),
+  component: lazyRouteComponent(() => import('./pages/Runs'), 'Runs'),
+});
+const newRun = createRoute({
+  getParentRoute: () => app,
+  path: '/runs/new',
+  validateSearch: (search: Search) => optional({
+    pipeline: text(search.pipeline),
+    version: text(search.version),
+    experiment: text(search.experiment),
+    clone: text(search.clone),
+  }),
+  component: lazyRouteComponent(() => import('./pages/NewRun'), 'NewRun'),
+});
+const run = createRoute({
+  getParentRoute: () => app,
+  path: '/runs/$runId',
+  validateSearch: (search: Search) => optional({
+    tab: text(search.tab),
+    task: text(search.task),
+    panel: text(search.panel),
+    view: text(search.view),
+  }),
+  component: lazyRouteComponent(() => import('./pages/RunPage'), 'RunPage'),
+});
+const experiments = createRoute({
+  getParentRoute: () => app,
+  path: '/experiments',
+  validateSearch: list,
+  component: lazyRouteComponent(() => import('./pages/Experiments'), 'Experiments'),
+});
+const docs = createRoute({
+  getParentRoute: () => app,
+  path: '/docs',
+  component: lazyRouteComponent(() => import('./pages/Docs'), 'Docs'),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([
+    login,
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, docs]),
+  ]),
+  defaultPreload: 'intent',
+  defaultPendingMs: 300,
+  scrollRestoration: true,
+});
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: typeof router;
+  }
+}
