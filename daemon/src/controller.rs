@@ -35,7 +35,7 @@ pub trait Reconciler: Send + Sync + 'static {
     /// For logs.
     fn name(&self) -> &'static str;
     /// The kinds whose objects are looked at once at start.
-    fn kinds(&self) -> &'static [&'static Kind];
+    fn kinds(&self) -> Vec<&'static Kind>;
     /// Which keys this change concerns. Must be quick: it runs for every change.
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref));
     /// Looks at one key. Run twice in a row, the second does nothing.

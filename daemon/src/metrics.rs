@@ -17,30 +17,33 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers all measurements.
-    pub fn register(registry: &mut Registry, default_memory: u64) -> Self {
-        let metrics = Self {
+    /// Nothing measured yet.
+    pub fn new(default_memory: u64) -> Self {
+        Self {
             waited: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             started: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
             interrupted: Counter::default(),
             default_memory,
-        };
+        }
+    }
+
+    /// Shows the measurements at `/metrics`.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register(
-            "kfbox_pod_ready_to_create_seconds",
+            "pod_ready_to_create_seconds",
             "From the moment a Pod's work was ready to the create call to the engine: what the box itself adds",
-            metrics.waited.clone(),
+            self.waited.clone(),
         );
         registry.register(
-            "kfbox_pod_engine_start_seconds",
+            "pod_engine_start_seconds",
             "What the engine takes to create and start a container",
-            metrics.started.clone(),
+            self.started.clone(),
         );
         registry.register(
-            "kfbox_pod_interrupted",
+            "pod_interrupted",
             "Containers that were stopped from outside and are run again",
-            metrics.interrupted.clone(),
+            self.interrupted.clone(),
         );
-        metrics
     }
 
     /// A Pod waited this long between ready and the engine's create call.

@@ -12,14 +12,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::StreamExt;
 use kfbox_store::{
     Code, Object, Ref, Selector, Store,
     blob::Blobs,
     kinds::core::{DEFAULT_NAMESPACE, NAMESPACE, POD},
 };
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -52,8 +51,7 @@ pub async fn serve(config: Config) -> Result<()> {
         0 => machine_memory() / 10 * 9,
         bytes => bytes,
     };
-    let mut registry = Registry::default();
-    let metrics = Arc::new(Metrics::register(&mut registry, default_memory));
+    let metrics = Arc::new(Metrics::new(default_memory));
     let driver: Arc<dyn Driver> = Arc::new(DockerDriver::connect(&config.docker_host, &box_id)?);
     let ctx = Ctx {
         images: Arc::new(Images::new(driver.clone(), config.rules())),
@@ -62,7 +60,7 @@ pub async fn serve(config: Config) -> Result<()> {
         store: store.clone(),
         driver: driver.clone(),
         data: data.clone(),
-        metrics,
+        metrics: metrics.clone(),
         box_id: box_id.clone(),
     };
 
@@ -71,13 +69,13 @@ pub async fn serve(config: Config) -> Result<()> {
         .await
         .map_err(|e| ports::explain(config.port, e))?;
     let port = listener.local_addr()?.port();
-    let app = Arc::new(kfbox_web::App::new(
+    let app = kfbox_web::App::new(
         store.clone(),
         ctx.blobs.clone(),
         Arc::new(pod::PodLogs(ctx.clone())),
-        kfbox_web::Config::new(DEFAULT_NAMESPACE, env!("CARGO_PKG_VERSION")),
-        registry,
-    ));
+        kfbox_web::Config::default(),
+    );
+    app.metrics.register(|registry| metrics.register(registry));
     let router = kfbox_web::router(app.clone());
 
     gc::sweep(&ctx).await?;
@@ -126,7 +124,6 @@ fn context(e: &kfbox_store::Error) -> String {
 fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
     let cpus = std::thread::available_parallelism().map_or(2, usize::from);
     let capacity = schedule::Lease { cpu: cpus as f64, memory };
-    let tasks = Waker::new();
     let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
         reconciler,
         waker,
@@ -134,8 +131,8 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
     };
     vec![
         room(Arc::new(run::Runs(ctx.clone())), Waker::new(), 4),
-        room(Arc::new(task::Tasks::new(ctx.clone())), tasks.clone(), 8),
-        room(Arc::new(environment::Environments::new(ctx.clone(), tasks)), Waker::new(), 2),
+        room(Arc::new(task::Tasks::new(ctx.clone())), Waker::new(), 8),
+        room(Arc::new(environment::Environments(ctx.clone())), Waker::new(), 2),
         room(Arc::new(schedule::Schedule::new(ctx.store.clone(), capacity)), Waker::new(), 1),
         room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
@@ -195,7 +192,7 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
 async fn answer_workloads(
     app: Arc<kfbox_web::App>,
     driver: Arc<dyn Driver>,
-    router: axum::Router,
+    router: kfbox_web::Router,
     stop: tokio_util::sync::CancellationToken,
 ) {
     let listener = loop {
@@ -208,7 +205,10 @@ async fn answer_workloads(
         };
         match bound {
             Ok((gateway, listener)) => {
-                app.config.allow_host(&gateway.to_string());
+                app.config.hosts.add(gateway.to_string());
+                for name in pod::BOX_NAMES {
+                    app.config.hosts.add(*name);
+                }
                 break listener;
             }
             Err(e) => tracing::debug!("workloads cannot reach the box yet: {e}"),

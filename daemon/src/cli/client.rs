@@ -27,6 +27,7 @@ impl Client {
     pub fn new(connection: &Connection) -> Result<Self> {
         let (base, token) = match (&connection.host, &connection.token) {
             (Some(host), Some(token)) => (host.clone(), token.clone()),
+            (Some(_), None) => bail!("--host needs a token: give --token, or set KFBOX_TOKEN"),
             _ => from_folder(connection)?,
         };
         let agent = Agent::config_builder()

@@ -29,16 +29,16 @@ pub struct Cli {
 #[derive(Args, Clone)]
 pub struct Connection {
     /// The data folder of the box: its address and the admin's token are found there
-    #[arg(long, env = "KFBOX_DATA_DIR", default_value = crate::config::DEFAULT_DATA_DIR, value_name = "DIR")]
+    #[arg(long, global = true, env = "KFBOX_DATA_DIR", default_value = crate::config::DEFAULT_DATA_DIR, value_name = "DIR")]
     data_dir: PathBuf,
     /// The address of the box, such as http://127.0.0.1:8080, instead of --data-dir
-    #[arg(long, env = "KFBOX_HOST", value_name = "URL", requires = "token")]
+    #[arg(long, env = "KFBOX_HOST", value_name = "URL", global = true)]
     host: Option<String>,
     /// An API token, with --host
-    #[arg(long, env = "KFBOX_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = "KFBOX_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     token: Option<String>,
     /// How to print
-    #[arg(long, short, value_enum, default_value_t)]
+    #[arg(long, short, value_enum, default_value_t, global = true)]
     output: Format,
 }
 

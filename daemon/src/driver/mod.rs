@@ -50,6 +50,8 @@ pub struct Want {
     pub nano_cpus: u64,
     /// Bytes of /dev/shm.
     pub shm: u64,
+    /// Folders in memory: where, and how many bytes at most.
+    pub tmpfs: Vec<(String, u64)>,
     /// Folders of the host, all inside the box's data folder.
     pub mounts: Vec<Mount>,
     /// Name of the network.

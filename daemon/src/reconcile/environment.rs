@@ -46,8 +46,8 @@ impl Reconciler for Environments {
         "environment"
     }
 
-    fn kinds(&self) -> &'static [&'static Kind] {
-        &[&ENVIRONMENT]
+    fn kinds(&self) -> Vec<&'static Kind> {
+        vec![&ENVIRONMENT]
     }
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {

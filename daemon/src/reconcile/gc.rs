@@ -30,8 +30,8 @@ impl Reconciler for Gc {
         "gc"
     }
 
-    fn kinds(&self) -> &'static [&'static Kind] {
-        &[&PIPELINE_SPEC]
+    fn kinds(&self) -> Vec<&'static Kind> {
+        vec![&PIPELINE_SPEC]
     }
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {

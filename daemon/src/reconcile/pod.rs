@@ -27,7 +27,7 @@ use kfbox_store::{
 };
 
 pub use logs::PodLogs;
-pub use want::requests;
+pub use want::{BOX_NAMES, requests};
 
 use super::Ctx;
 use crate::{
@@ -47,8 +47,8 @@ impl Reconciler for Pods {
         "pod"
     }
 
-    fn kinds(&self) -> &'static [&'static Kind] {
-        &[&POD]
+    fn kinds(&self) -> Vec<&'static Kind> {
+        vec![&POD]
     }
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {

@@ -38,8 +38,8 @@ impl Reconciler for Runs {
         "run"
     }
 
-    fn kinds(&self) -> &'static [&'static Kind] {
-        &[&RUN]
+    fn kinds(&self) -> Vec<&'static Kind> {
+        vec![&RUN]
     }
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {

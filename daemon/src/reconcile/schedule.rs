@@ -118,8 +118,8 @@ impl Reconciler for Schedule {
         "schedule"
     }
 
-    fn kinds(&self) -> &'static [&'static Kind] {
-        &[&POD]
+    fn kinds(&self) -> Vec<&'static Kind> {
+        vec![&POD]
     }
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {

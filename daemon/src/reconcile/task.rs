@@ -25,7 +25,7 @@ use kfbox_store::{
     kinds::{
         core::{POD, Phase, PodStatus, STOP, reason},
         environment::ENVIRONMENT,
-        ir::Pipeline,
+        ir::{Pipeline, RetryPolicy},
         pipeline::{
             Attempt, CACHE_ENTRY, CacheEntrySpec, CachedFrom, RUN, RunSpec, TASK, TaskSpec,
             TaskState, TaskStatus, TaskType, Values,
@@ -78,8 +78,8 @@ impl Reconciler for Tasks {
         "task"
     }
 
-    fn kinds(&self) -> &'static [&'static Kind] {
-        &[&TASK]
+    fn kinds(&self) -> Vec<&'static Kind> {
+        vec![&TASK]
     }
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {
@@ -281,21 +281,23 @@ impl Tasks {
 
     /// A failure that counts: the next attempt after its pause when the policy has one left, else the end.
     async fn attempt_failed(&self, step: &mut Step<'_>, why: &str) -> Result<Action> {
-        let policy = attempt::Policy::read(&step.spec.retry_policy);
+        let policy: RetryPolicy =
+            serde_json::from_value(step.spec.retry_policy.clone()).unwrap_or_default();
+        let most = policy.max_retries() as usize;
         let failures =
             step.status.attempts.iter().filter(|a| a.reason != reason::INTERRUPTED).count();
         let mut status = step.status.clone();
-        if failures > policy.max_retries {
+        if failures > most {
             return self.end(step.key, status, TaskState::Failed, why).await;
         }
-        let pause = policy.pause(failures);
+        let pause = policy.pause(u32::try_from(failures).unwrap_or(u32::MAX));
         let at = jiff::Timestamp::now().checked_add(pause).map_err(Error::internal)?;
         status.retry_at = Some(at.to_string());
         status.pod_name.clear();
         status.state = TaskState::Running;
         status.message = format!(
             "attempt {failures} of {} failed ({why}); tries again in {} s",
-            policy.max_retries + 1,
+            most + 1,
             pause.as_secs()
         );
         self.write(step.key, status).await?;

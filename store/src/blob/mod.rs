@@ -111,17 +111,32 @@ impl Blobs {
         Ok(Found::File(file, meta.len()))
     }
 
-    /// Removes a folder of artifacts and all in it; nothing there is fine. Blocking.
+    /// Removes every folder named like this run, wherever its pipeline root put it. Blocking.
     ///
     /// # Errors
-    /// As [`Blobs::path`], or when the disk refuses.
-    pub fn remove(&self, uri: &str) -> Result<()> {
-        let path = self.path(uri)?;
-        match std::fs::remove_dir_all(&path) {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(unreadable(&path, &e)),
+    /// When the disk refuses.
+    pub fn remove_run(&self, run_id: &str) -> Result<()> {
+        let mut level = vec![self.root.clone()];
+        // scheme, bucket, up to four folders of a pipeline root, pipeline, run
+        for _ in 0..8 {
+            let mut next = Vec::new();
+            for folder in level {
+                for entry in std::fs::read_dir(&folder).map_err(|e| unreadable(&folder, &e))?.flatten() {
+                    // Links are what a step left: never followed.
+                    if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                        continue;
+                    }
+                    let path = entry.path();
+                    if entry.file_name().to_str() == Some(run_id) {
+                        std::fs::remove_dir_all(&path).map_err(|e| unreadable(&path, &e))?;
+                    } else {
+                        next.push(path);
+                    }
+                }
+            }
+            level = next;
         }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType, NetworkingConfig, ResourcesUlimits,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, NetworkingConfig, ResourcesUlimits,
 };
 
 use crate::driver::{BOX_LABEL, NAMESPACE_LABEL, POD_LABEL, UID_LABEL, Want};
@@ -59,10 +59,20 @@ fn host_config(want: &Want) -> HostConfig {
         }),
         ..Default::default()
     });
+    let tmpfs = want.tmpfs.iter().map(|(target, size)| Mount {
+        target: Some(target.clone()),
+        typ: Some(MountType::TMPFS),
+        tmpfs_options: Some(MountTmpfsOptions {
+            size_bytes: Some(i64::try_from(*size).unwrap_or(i64::MAX)),
+            mode: Some(0o1777),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
     HostConfig {
         network_mode: Some(want.network.clone()),
         extra_hosts: Some(want.hosts.iter().map(|(n, ip)| format!("{n}:{ip}")).collect()),
-        mounts: Some(mounts.collect()),
+        mounts: Some(mounts.chain(tmpfs).collect()),
         memory: Some(memory),
         // Swap equal to memory means no swap: a step that is too big ends, it does not slow the box down.
         memory_swap: Some(memory),

@@ -54,7 +54,7 @@ impl Runtime for PodLogs {
         let name = want::container_name(&self.0.box_id, pod);
         let file = self.0.log_file(&pod.metadata.namespace, &pod.metadata.name);
         let stamped = if tokio::fs::try_exists(&file).await.unwrap_or(false) {
-            saved(file, options.tail_lines, options.since).await?
+            saved(file, options.tail_lines, options.since.map(|at| at.as_second())).await?
         } else {
             let status: PodStatus = pod.status()?;
             if status.phase == Phase::Pending && status.container_statuses.is_empty() {
@@ -66,7 +66,7 @@ impl Runtime for PodLogs {
             let query = LogQuery {
                 follow: options.follow,
                 tail: options.tail_lines,
-                since: options.since,
+                since: options.since.map(|at| at.as_second()),
             };
             self.0.driver.logs(&name, query).await?
         };

@@ -17,6 +17,13 @@ use crate::{
 /// limit, not a reservation, and counts against the container's memory.
 const SHM: u64 = 1 << 30;
 
+/// Names under which workloads find the box, as in a cluster.
+pub const BOX_NAMES: &[&str] = &[
+    "ml-pipeline.kubeflow",
+    "ml-pipeline.kubeflow.svc",
+    "ml-pipeline.kubeflow.svc.cluster.local",
+];
+
 /// The container's name: unique in the engine, the same after every crash.
 pub(super) fn container_name(box_id: &str, pod: &Object) -> String {
     let uid = pod.metadata.uid.get(..8).unwrap_or(&pod.metadata.uid);
@@ -64,6 +71,7 @@ pub(super) fn want(
             image.name
         )));
     }
+    let volumes = volumes(ctx, spec)?;
     Ok(Want {
         name: name.into(),
         image: image.name.clone(),
@@ -80,12 +88,11 @@ pub(super) fn want(
         },
         memory: limits.memory.unwrap_or(ctx.metrics.default_memory),
         nano_cpus: limits.nano_cpus,
-        shm: SHM,
-        mounts: mounts(ctx, spec)?,
+        shm: volumes.shm.unwrap_or(SHM),
+        tmpfs: volumes.tmpfs,
+        mounts: volumes.mounts,
         network: network.name.clone(),
-        hosts: ["ml-pipeline.kubeflow", "ml-pipeline.kubeflow.svc", "ml-pipeline.kubeflow.svc.cluster.local"]
-            .map(|n| (n.to_string(), network.gateway))
-            .into(),
+        hosts: BOX_NAMES.iter().map(|n| (n.to_string(), network.gateway)).collect(),
     })
 }
 
@@ -183,8 +190,15 @@ pub(super) fn human(bytes: u64) -> String {
     }
 }
 
-fn mounts(ctx: &Ctx, spec: &PodSpec) -> Result<Vec<Mount>> {
-    let mut mounts = Vec::new();
+#[derive(Default)]
+struct Volumes {
+    mounts: Vec<Mount>,
+    tmpfs: Vec<(String, u64)>,
+    shm: Option<u64>,
+}
+
+fn volumes(ctx: &Ctx, spec: &PodSpec) -> Result<Volumes> {
+    let mut out = Volumes::default();
     for mount in spec.containers[0].volume_mounts.iter().flatten() {
         let volume = spec
             .volumes
@@ -197,14 +211,29 @@ fn mounts(ctx: &Ctx, spec: &PodSpec) -> Result<Vec<Mount>> {
                     mount.name
                 ))
             })?;
+        if let Some(empty) = volume.empty_dir.as_ref().filter(|e| e.medium.as_deref() == Some("Memory")) {
+            // Bounded by the container's own memory when no size is given.
+            let size = match &empty.size_limit {
+                Some(limit) => parse_quantity(limit).map_err(|e| {
+                    Error::invalid(format!("spec.volumes[{}].emptyDir.sizeLimit: {e}", volume.name))
+                })? as u64,
+                None => memory_limit(spec).unwrap_or(ctx.metrics.default_memory),
+            };
+            if mount.mount_path == "/dev/shm" {
+                out.shm = Some(size);
+            } else {
+                out.tmpfs.push((mount.mount_path.clone(), size));
+            }
+            continue;
+        }
         let (path, volume_read_only) = store_path(volume)?;
-        mounts.push(Mount {
+        out.mounts.push(Mount {
             host: ctx.data.join(path),
             target: mount.mount_path.clone(),
             read_only: volume_read_only || mount.read_only.unwrap_or(false),
         });
     }
-    Ok(mounts)
+    Ok(out)
 }
 
 fn store_path(volume: &Volume) -> Result<(String, bool)> {

@@ -1,6 +1,6 @@
 //! One attempt of a container task: the cache, the environment, the Pod with its folders, and the outputs.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::{Path, PathBuf}, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::{Path, PathBuf}};
 
 use k8s_openapi::{
     api::core::v1::{
@@ -19,7 +19,6 @@ use kfbox_store::{
     },
     now_micros,
 };
-use serde_json::Value;
 
 use super::{Step, Tasks};
 use crate::{
@@ -33,39 +32,6 @@ use crate::{
 const OUTPUT_DIR: &str = "/tmp/kfp/outputs";
 /// Folders that upstream gives every step to write to, beside the schemes' own.
 const SCRATCH: &[&str] = &[".local", ".cache", ".config"];
-
-/// How often and with what pauses a failed task is tried again.
-pub(super) struct Policy {
-    pub(super) max_retries: usize,
-    first: Duration,
-    factor: f64,
-    longest: Duration,
-}
-
-impl Policy {
-    /// From the IR's retryPolicy; durations are texts such as "3600s".
-    pub(super) fn read(policy: &Value) -> Self {
-        let number = |key: &str| policy.get(key).and_then(Value::as_f64);
-        let seconds = |key: &str| {
-            let text = policy.get(key)?.as_str()?;
-            let seconds: f64 = text.strip_suffix('s').unwrap_or(text).parse().ok()?;
-            Duration::try_from_secs_f64(seconds).ok()
-        };
-        Self {
-            max_retries: number("maxRetryCount").unwrap_or(0.0).max(0.0) as usize,
-            first: seconds("backoffDuration").unwrap_or_default(),
-            factor: number("backoffFactor").filter(|f| *f > 0.0).unwrap_or(2.0),
-            longest: seconds("backoffMaxDuration").unwrap_or(Duration::from_secs(3600)),
-        }
-    }
-
-    /// The pause before attempt `failures` + 1.
-    pub(super) fn pause(&self, failures: usize) -> Duration {
-        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX).min(64);
-        let seconds = self.first.as_secs_f64() * self.factor.powi(exponent);
-        Duration::try_from_secs_f64(seconds).unwrap_or(self.longest).min(self.longest)
-    }
-}
 
 impl Tasks {
     /// From "known" to "has a Pod": the cache first, then the image, then its environment, then the Pod.
@@ -383,22 +349,5 @@ fn pod_spec(
         active_deadline_seconds: plan.active_deadline_seconds,
         restart_policy: Some("Never".into()),
         ..Default::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn pauses_grow_as_the_policy_says() {
-        let policy = Policy::read(&json!({
-            "maxRetryCount": 3, "backoffDuration": "2s", "backoffFactor": 3.0, "backoffMaxDuration": "10s"
-        }));
-        assert_eq!(policy.max_retries, 3);
-        assert_eq!([1, 2, 3].map(|n| policy.pause(n).as_secs()), [2, 6, 10]);
-        let none = Policy::read(&Value::Null);
-        assert_eq!((none.max_retries, none.pause(1)), (0, Duration::ZERO));
     }
 }
