@@ -380,6 +380,39 @@ impl<'a> Txn<'a> {
         Ok(found)
     }
 
+    /// All objects of the kind that fit, as [`Txn::find`] sees them; in no certain order.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    pub fn list(
+        &self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<Vec<Object>> {
+        let mine = |r: &Ref| {
+            r.kind.resource() == kind.resource() && namespace.is_none_or(|ns| ns == r.namespace)
+        };
+        let mut found: Vec<Object> = self
+            .overlay
+            .iter()
+            .filter(|(r, _)| mine(r))
+            .filter_map(|(_, o)| o.as_ref())
+            .filter(|o| wanted(o))
+            .cloned()
+            .collect();
+        self.write.scan(kind, namespace, |object| {
+            let hidden = object
+                .reference()
+                .is_some_and(|r| self.overlay.contains_key(&r));
+            if !hidden && wanted(&object) {
+                found.push(object);
+            }
+            true
+        })?;
+        Ok(found)
+    }
+
     fn record(
         &mut self,
         r: &Ref,
