@@ -1,1 +1,133 @@
-//! (skeleton)
+//! Every socket of the box: the KFP and Kubernetes dialects, login, artifacts, metrics, the browser UI.
+//!
+//! A request meets, in this order: the Host check, the caller check ([`caller`]), the router, one dialect
+//! ([`kfp`], [`kube`], artifacts), the store. Nothing is routed before its caller is known; the few open
+//! doors (health, login, the UI's static files) are answered by the guard itself and never reach the router.
+//!
+//! This crate never changes the world: it writes desired state to the store, and live bytes (logs) come
+//! through the [`Runtime`] trait that the daemon implements.
+
+mod artifacts;
+mod caller;
+mod config;
+mod error;
+pub mod kfp;
+mod kube;
+mod metrics;
+mod runtime;
+mod serve;
+mod ui;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{Extensions, HeaderMap, StatusCode, Version},
+    middleware,
+    routing::{MethodRouter, get, post},
+};
+use kfbox_store::{Store, blob::Blobs};
+use tower_http::compression::{CompressionLayer, predicate::Predicate};
+
+pub use caller::new_secret;
+pub use config::{Config, Hosts};
+pub use metrics::Metrics;
+pub use runtime::{LogOptions, LogStream, Runtime};
+pub use serve::{Closing, serve};
+
+/// What the sockets need to know of the box.
+pub struct App {
+    /// Objects.
+    pub store: Store,
+    /// Bytes of artifacts.
+    pub blobs: Blobs,
+    /// Live bytes of containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// Settings.
+    pub config: Config,
+    /// What `/metrics` shows; the daemon registers its own here too.
+    pub metrics: Metrics,
+    brake: caller::Brake,
+    index: kfp::Index,
+    specs: kfp::Specs,
+}
+
+impl App {
+    /// The sockets of a box.
+    pub fn new(store: Store, blobs: Blobs, runtime: Arc<dyn Runtime>, config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            blobs,
+            runtime,
+            config,
+            metrics: Metrics::default(),
+            brake: caller::Brake::default(),
+            index: kfp::Index::default(),
+            specs: kfp::Specs::default(),
+        })
+    }
+}
+
+type State = axum::extract::State<Arc<App>>;
+type Routes = Vec<(String, MethodRouter<Arc<App>>)>;
+
+fn routes() -> Routes {
+    let mut routes: Routes = vec![
+        ("/auth/logout".into(), post(caller::logout)),
+        (
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews".into(),
+            post(caller::self_subject_review),
+        ),
+        ("/metrics".into(), get(metrics::render)),
+        ("/artifacts/{*uri}".into(), get(artifacts::read)),
+    ];
+    routes.extend(kfp::routes());
+    routes.extend(kube::routes());
+    routes
+}
+
+/// The patterns of all routes behind the caller check, for tests that must see every one of them.
+pub fn route_patterns() -> Vec<String> {
+    routes().into_iter().map(|(path, _)| path).collect()
+}
+
+/// All routes, with the guard around them.
+pub fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes() {
+        router = router.route(&path, methods);
+    }
+    router
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::no_method)
+        .layer(middleware::from_fn_with_state(app.clone(), caller::guard))
+        .layer(CompressionLayer::new().compress_when(Compressible))
+        .with_state(app)
+}
+
+/// Marks a response that must pass as it is: a stream, or a file of which parts can be asked for.
+#[derive(Clone, Copy)]
+struct AsIs;
+
+#[derive(Clone, Copy)]
+struct Compressible;
+
+impl Predicate for Compressible {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &axum::http::Response<B>) -> bool {
+        compressible(
+            response.status(),
+            response.version(),
+            response.headers(),
+            response.extensions(),
+        ) && response.body().size_hint().lower() > 512
+    }
+}
+
+fn compressible(_: StatusCode, _: Version, headers: &HeaderMap, marks: &Extensions) -> bool {
+    let kind = headers
+        .get(axum::http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    marks.get::<AsIs>().is_none()
+        && (kind.starts_with("text/") || kind.contains("json") || kind.contains("javascript"))
+}

@@ -1,0 +1,5 @@
+//! Pipeline specs.
+
+/// Specs read of late.
+#[derive(Default)]
+pub(crate) struct Specs {}
