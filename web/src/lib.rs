@@ -35,6 +35,9 @@ pub use metrics::Metrics;
 pub use runtime::{LogOptions, LogStream, Runtime};
 pub use serve::{Closing, serve};
 
+/// Pipeline files that are read at the same time; more wait.
+const UPLOADS: usize = 3;
+
 /// What the sockets need to know of the box.
 pub struct App {
     /// Objects.
@@ -50,6 +53,7 @@ pub struct App {
     brake: caller::Brake,
     index: kfp::Index,
     specs: kfp::Specs,
+    uploads: tokio::sync::Semaphore,
 }
 
 impl App {
@@ -64,6 +68,7 @@ impl App {
             brake: caller::Brake::default(),
             index: kfp::Index::default(),
             specs: kfp::Specs::default(),
+            uploads: tokio::sync::Semaphore::new(UPLOADS),
         })
     }
 }
