@@ -21,7 +21,7 @@ mod ui;
 use std::sync::Arc;
 
 use axum::{
-
+    Router,
     http::{Extensions, HeaderMap, StatusCode, Version},
     middleware,
     routing::{MethodRouter, get, post},
@@ -29,12 +29,14 @@ use axum::{
 use kfbox_store::{Store, blob::Blobs};
 use tower_http::compression::{CompressionLayer, predicate::Predicate};
 
-pub use axum::Router;
 pub use caller::new_secret;
 pub use config::{Config, Hosts};
 pub use metrics::Metrics;
 pub use runtime::{LogOptions, LogStream, Runtime};
 pub use serve::{Closing, serve};
+
+/// Pipeline files that are read at the same time; more wait.
+const UPLOADS: usize = 3;
 
 /// What the sockets need to know of the box.
 pub struct App {
@@ -51,6 +53,7 @@ pub struct App {
     brake: caller::Brake,
     index: kfp::Index,
     specs: kfp::Specs,
+    uploads: tokio::sync::Semaphore,
 }
 
 impl App {
@@ -65,6 +68,7 @@ impl App {
             brake: caller::Brake::default(),
             index: kfp::Index::default(),
             specs: kfp::Specs::default(),
+            uploads: tokio::sync::Semaphore::new(UPLOADS),
         })
     }
 }

@@ -17,6 +17,8 @@ use axum::{
 };
 use kfbox_store::{Error, Kind, Object, kinds::access::TOKEN};
 
+pub(crate) use log::stream as log_stream;
+
 use crate::{
     App, Routes,
     error::{Dialect, Kube, method_not_allowed},
