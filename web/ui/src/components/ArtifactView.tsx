@@ -42,7 +42,7 @@ export function ArtifactView({ name, artifact, render = true }: Props) {
           </Group>
         )}
       </Group>
-      {artifact.uri !== undefined && (
+      {file && artifact.uri !== undefined && (
         <Group gap={4} wrap="nowrap">
           <Code className={classes.uri}>{artifact.uri}</Code>
           <CopyButton text={artifact.uri} label="Copy the URI" />
@@ -70,8 +70,10 @@ function Content({ name, artifact, url }: { name: string; artifact: Artifact; ur
     const roc = rocCurve(artifact.metadata);
     return (
       <Stack gap="md">
-        {matrix !== undefined && <Matrix matrix={matrix} caption={`Confusion matrix of ${name}`} />}
-        {roc !== undefined && <Roc points={roc} />}
+        <Group gap="xl" align="flex-start">
+          {matrix !== undefined && <Matrix matrix={matrix} caption={`Confusion matrix of ${name}`} />}
+          {roc !== undefined && <Roc points={roc} />}
+        </Group>
         {matrix === undefined && roc === undefined && <Text size="sm" c="dimmed">The step logged no confusion matrix and no curve.</Text>}
         <Scalars artifact={artifact} label={name} quiet />
       </Stack>
@@ -84,7 +86,7 @@ function Scalars({ artifact, label, quiet }: { artifact: Artifact; label: string
   const rows = scalars(artifact.metadata);
   if (rows.length === 0) return quiet ? null : <Text size="sm" c="dimmed">The step logged no values.</Text>;
   return (
-    <Table withTableBorder verticalSpacing={4} className={classes.metrics} aria-label={`Values of ${label}`}>
+    <Table withTableBorder w="auto" verticalSpacing={4} className={classes.metrics} aria-label={`Values of ${label}`}>
       <Table.Tbody>
         {rows.map(([key, json]) => (
           <Table.Tr key={key}>

@@ -1,5 +1,5 @@
 // A confusion matrix as a real table whose cells carry heat, and a ROC curve as a small drawing with its area in words.
-import { Group, Stack, Text } from '@mantine/core';
+import { Stack, Text } from '@mantine/core';
 import { areaUnder, type Matrix as MatrixData, type RocPoint } from '../lib/artifacts';
 import { number } from '../lib/format';
 import classes from './ArtifactView.module.css';
@@ -60,7 +60,7 @@ export function Roc({ points }: { points: RocPoint[] }) {
   const path = points.map((point, i) => `${i === 0 ? 'M' : 'L'}${x(point.fpr).toFixed(1)} ${y(point.tpr).toFixed(1)}`).join('');
   const area = number(Math.round(areaUnder(points) * 1e4) / 1e4);
   return (
-    <Group align="flex-end" gap="md">
+    <Stack gap={2}>
       <svg width={size + 34} height={size + 34} role="img" aria-label={`ROC curve, area under the curve ${area}`} style={{ fontSize: 10, fill: 'var(--mantine-color-dimmed)' }}>
         <rect x={24} y={8} width={size} height={size} fill="none" stroke="var(--kf-line)" />
         <line x1={24} y1={8 + size} x2={24 + size} y2={8} stroke="var(--kf-line)" strokeDasharray="3 3" />
@@ -68,7 +68,7 @@ export function Roc({ points }: { points: RocPoint[] }) {
         <text x={24 + size / 2} y={size + 24} textAnchor="middle">False positive rate</text>
         <text transform={`translate(14 ${8 + size / 2}) rotate(-90)`} textAnchor="middle">True positive rate</text>
       </svg>
-      <Text size="xs" c="dimmed" pb={34}>Area under the curve: {area}<br />{points.length} points</Text>
-    </Group>
+      <Text size="xs" c="dimmed">Area under the curve: {area}, {points.length} points.</Text>
+    </Stack>
   );
 }

@@ -1,6 +1,6 @@
 // Uploading a pipeline, or a new version of one: a file by drag or choice, a name, and the server's own words on trouble.
-import { Alert, Button, Group, Modal, Progress, Stack, Text, Textarea, TextInput } from '@mantine/core';
-import { IconAlertCircle, IconFileCode, IconUpload } from '@tabler/icons-react';
+import { Button, Group, Modal, Progress, Stack, Text, Textarea, TextInput } from '@mantine/core';
+import { IconFileCode, IconUpload } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { useId, useRef, useState, type DragEvent, type FormEvent } from 'react';
 import { ApiError } from '../api/http';
@@ -8,6 +8,7 @@ import { upload } from '../api/kfp';
 import type { KfpPipeline, KfpPipelineVersion } from '../api/types';
 import { bytes } from '../lib/format';
 import { toastDone } from './feedback';
+import { ErrorNote } from './ErrorNote';
 import classes from './UploadDialog.module.css';
 
 /** What the API takes; larger files are refused there. */
@@ -129,10 +130,10 @@ function UploadForm({ pipeline, onClose, onDone }: Omit<Props, 'opened'>) {
         />
         <Textarea label="Description" autosize minRows={2} value={description} onChange={(event) => setDescription(event.currentTarget.value)} />
         {error !== undefined && (
-          <Alert color="red" variant="light" role="alert" icon={<IconAlertCircle size={17} aria-hidden />} styles={{ message: { color: 'var(--kf-bad)', overflowWrap: 'anywhere' } }}>
+          <ErrorNote>
             {error.message}
             {error.details !== undefined && <Text size="xs" mt={4}>{error.details}</Text>}
-          </Alert>
+          </ErrorNote>
         )}
         {percent !== undefined && (
           <Stack gap={2}>

@@ -179,7 +179,7 @@ function Flow({ tasks, states, selected, onSelect }: Props) {
   useEffect(() => {
     if (ready === undefined || frame.current === null) return;
     const fit = () => {
-      if (!moved.current) void flow.fitView({ padding: 0.06, maxZoom: 1, minZoom: 0.35 });
+      if (!moved.current) void flow.fitView({ padding: 0.06, maxZoom: 1, minZoom: 0.5 });
     };
     requestAnimationFrame(fit);
     const observer = new ResizeObserver(() => requestAnimationFrame(fit));
@@ -236,7 +236,7 @@ function Flow({ tasks, states, selected, onSelect }: Props) {
           maxZoom={1.6}
           zoomOnDoubleClick={false}
           proOptions={{ hideAttribution: true }}
-          onMoveStart={(event) => {
+          onMove={(event) => {
             if (event !== null) moved.current = true;
           }}
           onPaneClick={() => onSelect(undefined)}

@@ -19,6 +19,8 @@ export async function layout(graph: Graph): Promise<Placed> {
     'elk.algorithm': 'layered',
     'elk.direction': inner ? 'DOWN' : graph.direction,
     'elk.edgeRouting': 'ORTHOGONAL',
+    // One lane for all edges of a node: two hundred lanes of a fan-out would be a wall.
+    'elk.layered.mergeEdges': 'true',
     'elk.json.edgeCoords': 'ROOT',
     'elk.spacing.nodeNode': '22',
     'elk.layered.spacing.nodeNodeBetweenLayers': '40',

@@ -1,12 +1,12 @@
 // Logging in: by the one-time link (the token rides in the fragment, which no server sees) or by pasting a token.
-import { Alert, Button, Code, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core';
+import { Button, Code, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
-import { IconAlertCircle } from '@tabler/icons-react';
 import { getRouteApi, useRouter } from '@tanstack/react-router';
 import { useCallback, useEffect, useRef, useState, type FormEvent } from 'react';
 import { ApiError } from '../api/http';
 import { login } from '../api/kfp';
 import { queryClient } from '../api/queryClient';
+import { ErrorNote } from '../components/ErrorNote';
 import { Loading } from '../components/Page';
 
 const route = getRouteApi('/login');
@@ -74,9 +74,9 @@ export function Login() {
           <form onSubmit={submit} noValidate>
             <Stack gap="sm">
               {error !== undefined && (
-                <Alert color="red" variant="light" icon={<IconAlertCircle size={17} aria-hidden />} role="alert" styles={{ message: { color: 'var(--kf-bad)' } }}>
+                <ErrorNote>
                   {error}
-                </Alert>
+                </ErrorNote>
               )}
               <PasswordInput
                 label="Token"

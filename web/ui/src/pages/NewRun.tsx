@@ -1,6 +1,6 @@
 // Starting a run: a form made from the pipeline's own parameter definitions. Also how a run is cloned.
-import { Alert, Anchor, Button, Code, Collapse, Grid, Group, NativeSelect, Select, Stack, Switch, Text, Textarea, TextInput, Title } from '@mantine/core';
-import { IconAlertCircle, IconCode, IconPlayerPlay } from '@tabler/icons-react';
+import { Anchor, Button, Code, Collapse, Grid, Group, NativeSelect, Select, Stack, Switch, Text, Textarea, TextInput, Title } from '@mantine/core';
+import { IconCode, IconPlayerPlay } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useMemo, useState, type FormEvent } from 'react';
@@ -8,6 +8,7 @@ import { useExperiments, usePipeline, usePipelines, useVersion, useVersions } fr
 import { kfp } from '../api/kfp';
 import type { CreateRunRequest, KfpRun, ParameterSpec, PipelineSpecDoc } from '../api/types';
 import { CopyAs, CopyButton } from '../components/CopyAs';
+import { ErrorNote } from '../components/ErrorNote';
 import { toastDone } from '../components/feedback';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { runNameFor } from '../lib/format';
@@ -128,7 +129,8 @@ function RunForm({ doc, clone, reference, pipelineName }: FormProps) {
   const navigate = useNavigate();
   const client = useQueryClient();
   const experiments = useExperiments();
-  const specs = useMemo(() => rootParameters(unwrap(doc)), [doc]);
+  // What must be filled in comes first; the author's order otherwise.
+  const specs = useMemo(() => rootParameters(unwrap(doc)).sort(([, a], [, b]) => Number(isRequired(b)) - Number(isRequired(a))), [doc]);
   const [name, setName] = useState(() => (clone?.display_name === undefined ? runNameFor(pipelineName, new Date()) : `Clone of ${clone.display_name}`));
   const [description, setDescription] = useState(clone?.description ?? '');
   const [experiment, setExperiment] = useState(search.experiment ?? clone?.experiment_id ?? '');
@@ -228,9 +230,9 @@ function RunForm({ doc, clone, reference, pipelineName }: FormProps) {
           </Collapse>
         </div>
         {error !== undefined && (
-          <Alert color="red" variant="light" role="alert" title="The box did not start this run" icon={<IconAlertCircle size={17} aria-hidden />} styles={{ message: { color: 'var(--kf-bad)', overflowWrap: 'anywhere' }, title: { color: 'var(--kf-bad)' } }}>
+          <ErrorNote title="The box did not start this run">
             {error}
-          </Alert>
+          </ErrorNote>
         )}
         <Group gap="xs">
           <Button type="submit" size="sm" loading={busy} leftSection={<IconPlayerPlay size={16} aria-hidden />}>Start the run</Button>

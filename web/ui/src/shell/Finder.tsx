@@ -62,6 +62,7 @@ export default function Finder({ openings }: { openings: number }) {
       limit={12}
       highlightQuery
       scrollable
+      overlayProps={{ blur: 0, backgroundOpacity: 0.45 }}
       maxHeight={420}
       nothingFound="Nothing found"
       searchProps={{
