@@ -24,7 +24,7 @@ pub struct ImageRule {
 
 /// The rules of a fresh box.
 pub fn default_rules() -> Vec<ImageRule> {
-    let python = ["python", "python:3*", "python:latest", "python:slim*", "*/python:3*"];
+    let python = ["*/python-3*", "python", "python:3*", "python:latest", "python:slim*", "*/python:3*"];
     let base = [
         "alpine", "alpine:*", "busybox", "busybox:*", "bash", "bash:*", "debian", "debian:*", "ubuntu",
         "ubuntu:*",

@@ -21,7 +21,7 @@ mod ui;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+
     http::{Extensions, HeaderMap, StatusCode, Version},
     middleware,
     routing::{MethodRouter, get, post},
@@ -29,6 +29,7 @@ use axum::{
 use kfbox_store::{Store, blob::Blobs};
 use tower_http::compression::{CompressionLayer, predicate::Predicate};
 
+pub use axum::Router;
 pub use caller::new_secret;
 pub use config::{Config, Hosts};
 pub use metrics::Metrics;

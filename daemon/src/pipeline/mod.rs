@@ -1,13 +1,27 @@
-//! The pure half of the pipeline engine: what runs next, with which inputs, as which container, and what it
-//! gave. No store, no engine, no clock; [`Specs`] alone reads, to keep parsed specs at hand.
+//! The pipeline engine's judgement, pure: what may run, with what, in which container, and what came out.
+//!
+//! Nothing here keeps state or waits. The rooms ask, per DAG instance: [`plan::decide`] for each task,
+//! [`container::plan_container`] for a task that is ready, [`cache::fingerprint`] whether it ran before,
+//! [`outputs::collect`] when its container has ended, [`resolve::dag_outputs`] and [`plan::dag_outcome`] when all
+//! tasks have. [`Specs`] alone reads the store, to keep parsed specs at hand.
 
-mod scope;
-mod stub;
+pub mod cache;
+pub mod container;
+pub mod expr;
+pub mod outputs;
+pub mod paths;
+pub mod pip;
+pub mod placeholder;
+pub mod plan;
+pub mod resolve;
+pub mod scope;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
+
+use scope::Job;
 
 use kfbox_store::{
     Error, Object, Ref, Result, Store,
@@ -16,10 +30,6 @@ use kfbox_store::{
         pipeline::{PIPELINE_SPEC, PipelineSpecBody, RunSpec},
     },
 };
-
-pub use scope::{Job, Scope, TaskView};
-pub use kfbox_store::kinds::pipeline::Values;
-pub use stub::*;
 
 /// Where artifacts go when neither the run nor the pipeline says: upstream's own default.
 const DEFAULT_ROOT: &str = "minio://mlpipeline/v2/artifacts";

@@ -23,6 +23,8 @@ pub struct TaskView {
 /// What is known inside one instance of a DAG.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scope {
+    /// Which instance: `root`, `root/exit-handler-1`. Gives its tasks their ids.
+    pub path: String,
     /// The inputs of the DAG itself.
     pub inputs: Inputs,
     /// By task name. A task that is not here has not been reached.

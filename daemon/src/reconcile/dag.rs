@@ -15,7 +15,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Ctx;
-use crate::pipeline::{self, Decision, Job, Outcome, Scope, TaskView};
+use crate::pipeline::{
+    self,
+    plan::{self, Decision, Outcome},
+    resolve,
+    scope::{Job, Scope, TaskView},
+};
 
 /// A DAG that is under way.
 pub struct Instance<'a> {
@@ -60,7 +65,7 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
         return Ok(failed(format!("{}: not a DAG", dag.path)));
     };
     let children = ctx.store.owned(&dag.owner.metadata.uid, &TASK).await?;
-    let mut scope = Scope { inputs: dag.inputs.clone(), tasks: BTreeMap::new() };
+    let mut scope = Scope { path: dag.path.into(), inputs: dag.inputs.clone(), tasks: BTreeMap::new() };
     for child in &children {
         let (task, status): (TaskSpec, TaskStatus) = (child.spec()?, child.status()?);
         let error = (!status.message.is_empty()).then_some(status.message);
@@ -75,17 +80,21 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
     // A skipped task may decide others in the same step: go on until nothing new is decided.
     loop {
         let mut found = Vec::new();
-        for name in spec.tasks.keys().filter(|name| !scope.tasks.contains_key(*name)) {
-            match pipeline::decide(dag.pipeline, spec, name, &scope, dag.job) {
+        for (name, decision) in plan::decide_all(dag.pipeline, component, &scope, dag.job) {
+            // A task that has its object is its own room's business, whatever the plan would say of it.
+            if scope.tasks.contains_key(name) {
+                continue;
+            }
+            match decision {
                 Decision::Wait | Decision::Never { .. } => {}
                 Decision::Ready(inputs) => {
-                    let task = plan(dag, name, &ready_at, Some(inputs), None)?;
-                    found.push((name.clone(), TaskView::default(), task));
+                    let task = task_object(dag, name, &ready_at, Some(inputs), None)?;
+                    found.push((name, TaskView::default(), task));
                 }
                 Decision::Skip { reason } => {
                     let view = TaskView { state: TaskState::Skipped, ..TaskView::default() };
-                    let task = plan(dag, name, &ready_at, None, Some((TaskState::Skipped, reason)))?;
-                    found.push((name.clone(), view, task));
+                    let task = task_object(dag, name, &ready_at, None, Some((TaskState::Skipped, reason)))?;
+                    found.push((name, view, task));
                 }
                 Decision::Fail { message } => {
                     let view = TaskView {
@@ -93,8 +102,8 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
                         error: Some(message.clone()),
                         ..TaskView::default()
                     };
-                    let task = plan(dag, name, &ready_at, None, Some((TaskState::Failed, message)))?;
-                    found.push((name.clone(), view, task));
+                    let task = task_object(dag, name, &ready_at, None, Some((TaskState::Failed, message)))?;
+                    found.push((name, view, task));
                 }
             }
         }
@@ -102,23 +111,20 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
             break;
         }
         for (name, view, task) in found {
-            scope.tasks.insert(name, view);
+            scope.tasks.insert(name.into(), view);
             planned.push(task);
         }
     }
     if !planned.is_empty() {
         create(ctx, dag.owner, planned).await?;
     }
-    let Some(outcome) = pipeline::dag_outcome(spec, &scope) else {
+    let Some(outcome) = plan::dag_outcome(spec, &scope) else {
         return Ok(Progress { outcome: None, outputs: Values::default() });
     };
     if !matches!(outcome, Outcome::Succeeded) {
         return Ok(Progress { outcome: Some(outcome), outputs: Values::default() });
     }
-    Ok(match pipeline::dag_outputs(spec, component, &scope) {
-        Ok(outputs) => Progress { outcome: Some(outcome), outputs },
-        Err(e) => failed(e.to_string()),
-    })
+    Ok(Progress { outcome: Some(outcome), outputs: resolve::dag_outputs(component, &scope) })
 }
 
 /// All or none, and only while the owner is the one we looked at: a retry may have replaced it.
@@ -146,7 +152,7 @@ async fn create(ctx: &Ctx, owner: &Object, planned: Vec<Object>) -> Result<()> {
         .await
 }
 
-fn plan(
+fn task_object(
     dag: &Instance<'_>,
     name: &str,
     ready_at: &str,
@@ -217,6 +223,6 @@ async fn stop(ctx: &Ctx, children: &[Object]) -> Result<Progress> {
     }
     let outcome = open
         .is_empty()
-        .then(|| Outcome::Failed { message: "terminated by its user".into() });
+        .then_some(Outcome::Canceled);
     Ok(Progress { outcome, outputs: Values::default() })
 }

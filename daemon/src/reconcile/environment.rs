@@ -1,7 +1,7 @@
 //! The environment room: runs a set-up script in an image once, and keeps the outcome as one more image layer.
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 use kfbox_store::{
     Code, Event, Kind, Object, Ref, Result,
     kinds::{
@@ -13,7 +13,11 @@ use kfbox_store::{
 use sha2::{Digest, Sha256};
 
 use super::{Ctx, pod::new_pod};
-use crate::controller::{Action, Reconciler};
+use crate::{
+    controller::{Action, Reconciler},
+    driver::Image,
+    pipeline::pip::PipSetup,
+};
 
 /// Builds that an outage of the engine may interrupt before the environment counts as failed.
 const MAX_ATTEMPTS: u32 = 5;
@@ -27,16 +31,17 @@ pub struct Environments(pub Ctx);
 ///
 /// # Errors
 /// When it has no JSON form.
-pub fn environment(namespace: &str, image: &crate::driver::Image, script: &str) -> Result<Object> {
+pub fn environment(namespace: &str, image: &Image, setup: &PipSetup) -> Result<Object> {
     let mut digest = Sha256::new();
     digest.update(image.id.as_bytes());
     digest.update([0]);
-    digest.update(script.as_bytes());
+    digest.update(setup.fingerprint.as_bytes());
     let name = format!("env-{}", &hex::encode(digest.finalize())[..16]);
     Object::new(&ENVIRONMENT, namespace, &name).with_spec(&EnvironmentSpec {
         image: image.id.clone(),
         image_name: image.name.clone(),
-        script: script.into(),
+        script: setup.script.clone(),
+        env: setup.env.iter().cloned().collect(),
     })
 }
 
@@ -117,11 +122,17 @@ impl Environments {
         status: EnvironmentStatus,
         image: &str,
     ) -> Result<Action> {
+        let env = spec.env.iter().map(|(name, value)| EnvVar {
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..Default::default()
+        });
         let pod_spec = PodSpec {
             containers: vec![Container {
                 name: "setup".into(),
                 image: Some(spec.image.clone()),
                 command: Some(vec!["sh".into(), "-c".into(), spec.script.clone()]),
+                env: Some(env.collect()),
                 ..Default::default()
             }],
             ..Default::default()

@@ -26,7 +26,7 @@ use kfbox_store::{
 use super::{Ctx, dag};
 use crate::{
     controller::{Action, Reconciler},
-    pipeline::{self, Outcome},
+    pipeline::{self, plan::Outcome},
 };
 
 /// The room.
@@ -96,7 +96,7 @@ impl Reconciler for Runs {
             None => (RunState::Running, String::new()),
             Some(_) if spec.terminate => (RunState::Canceled, "terminated by its user".into()),
             Some(Outcome::Succeeded) => (RunState::Succeeded, String::new()),
-            Some(Outcome::Skipped) => (RunState::Skipped, String::new()),
+            Some(Outcome::Canceled) => (RunState::Canceled, "terminated by its user".into()),
             Some(Outcome::Failed { message }) => (RunState::Failed, message),
         };
         if state == status.state {
@@ -218,7 +218,7 @@ fn spread(dag: &DagSpec, set: &mut BTreeSet<String>) {
             .tasks
             .iter()
             .filter(|(name, task)| {
-                !set.contains(*name) && pipeline::upstream(task).iter().any(|u| set.contains(u))
+                !set.contains(*name) && task.upstream().iter().any(|u| set.contains(*u))
             })
             .map(|(name, _)| name.clone())
             .collect();

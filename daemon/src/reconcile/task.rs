@@ -37,7 +37,7 @@ use kfbox_store::{
 use super::{Ctx, dag};
 use crate::{
     controller::{Action, Reconciler},
-    pipeline::{self, Job, Located, Outcome},
+    pipeline::{self, Located, plan::Outcome, scope::Job},
 };
 
 /// Times a step is run again because it was stopped from outside, beyond what its policy allows for failures.
@@ -166,7 +166,9 @@ impl Tasks {
                 status.outputs = progress.outputs;
                 self.end(key, status, TaskState::Succeeded, "").await
             }
-            Some(Outcome::Skipped) => self.end(key, status, TaskState::Skipped, "").await,
+            Some(Outcome::Canceled) => {
+                self.end(key, status, TaskState::Canceled, "terminated by its user").await
+            }
             Some(Outcome::Failed { message }) => {
                 self.end(key, status, TaskState::Failed, &message).await
             }

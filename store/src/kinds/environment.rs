@@ -1,6 +1,8 @@
 //! Environment: an image plus a set-up script that was run in it once. What a lightweight component's
 //! `pip install` asks for is paid once per (image, script) and shared by all later steps.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Column, Error, Kind, Object, Result};
@@ -38,6 +40,9 @@ pub struct EnvironmentSpec {
     pub image_name: String,
     /// Run by `sh -c` as the image's own user.
     pub script: String,
+    /// Environment of the script: what changes what pip installs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// How far it is.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::{Path, Path
 
 use k8s_openapi::{
     api::core::v1::{
-        CSIVolumeSource, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec,
-        ResourceRequirements, Volume, VolumeMount,
+        CSIVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        ObjectFieldSelector, PodSpec, ResourceRequirements, SecurityContext, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -14,22 +14,30 @@ use kfbox_store::{
     blob::SCHEMES,
     kinds::{
         core::STORE_VOLUME,
+        ir::{ContainerSpec, KubernetesConfig},
         environment::{ENVIRONMENT, EnvironmentPhase, EnvironmentStatus},
         pipeline::{Attempt, CACHE_ENTRY, CacheEntrySpec, RUN_ID, TaskState, TaskStatus, Values},
     },
     now_micros,
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{Step, Tasks};
 use crate::{
     controller::Action,
     driver::Image,
-    pipeline::{self, ContainerPlan, Places},
+    pipeline::{
+        cache,
+        container::{ContainerPlan, Places, TaskId, plan_container},
+        outputs::{self, HostPaths},
+        paths::{self, OUTPUT_DIR},
+        pip::PipSetup,
+        resolve,
+    },
     reconcile::{environment::environment, pod::new_pod},
 };
 
-/// Where upstream's launcher puts output parameters.
-const OUTPUT_DIR: &str = "/tmp/kfp/outputs";
 /// Folders that upstream gives every step to write to, beside the schemes' own.
 const SCRATCH: &[&str] = &[".local", ".cache", ".config"];
 
@@ -44,8 +52,7 @@ impl Tasks {
                 return self.end(step.key, status, TaskState::Failed, &e.message).await;
             }
         };
-        if step.at.task.caching_options.enable_cache && attempt == 0 {
-            let fingerprint = pipeline::fingerprint(step.pipeline, &step.at, &step.spec.inputs, &plan, &step.job);
+        if attempt == 0 && let Some(fingerprint) = fingerprint(step) {
             if let Some(hit) = self.cached(step, &fingerprint).await? {
                 let mut status = step.status.clone();
                 status.fingerprint = fingerprint;
@@ -66,7 +73,7 @@ impl Tasks {
         };
         let (image, command) = match &plan.setup {
             None => (plan.image.clone(), plan.command.clone()),
-            Some(setup) => match self.environment(step, &image, &setup.script).await? {
+            Some(setup) => match self.environment(step, &image, setup).await? {
                 Built::Ready(image) => (image, setup.command.clone()),
                 Built::Wait(message) => {
                     if step.status.message != message {
@@ -84,16 +91,19 @@ impl Tasks {
     }
 
     fn plan(&self, step: &Step<'_>, attempt: usize) -> Result<ContainerPlan> {
+        let container = container(step)?;
+        let dag_path = step.spec.path.rsplit_once('/').map_or("root", |(dag, _)| dag);
+        let uuid = resolve::task_uuid(&step.job, dag_path, &step.spec.name);
+        let task = TaskId { name: &step.spec.name, uuid: &uuid };
+        let inputs = &step.spec.inputs;
+        plan_container(step.at.component, container, inputs, &self.places(step, attempt), task, &step.job)
+            .map_err(|e| Error::invalid(e.to_string()))
+    }
+
+    fn places(&self, step: &Step<'_>, attempt: usize) -> Places {
+        // The Task's uid: a retried Task is a new one and never writes where the old one did.
         let uid = step.task.metadata.uid.get(..8).unwrap_or_default();
-        let places = Places {
-            task_root_uri: format!(
-                "{}/{}/{}/{}/{uid}-{attempt}",
-                step.job.pipeline_root, step.job.pipeline_name, step.spec.run_id, step.spec.name
-            ),
-            output_dir: OUTPUT_DIR.into(),
-        };
-        pipeline::container_plan(step.pipeline, &step.at, &step.spec, &step.job, &places)
-            .map_err(|e| Error::invalid(format!("{}: {e}", step.spec.path)))
+        Places::new(&step.job, &step.spec.name, &format!("{uid}-{attempt}"))
     }
 
     async fn cached(&self, step: &Step<'_>, fingerprint: &str) -> Result<Option<CacheEntrySpec>> {
@@ -105,8 +115,8 @@ impl Tasks {
     }
 
     /// The image in which a set-up script has been run, once for all who ask for the same.
-    async fn environment(&self, step: &Step<'_>, image: &Image, script: &str) -> Result<Built> {
-        let wanted = environment(&step.key.namespace, image, script)?;
+    async fn environment(&self, step: &Step<'_>, image: &Image, setup: &PipSetup) -> Result<Built> {
+        let wanted = environment(&step.key.namespace, image, setup)?;
         let key = Ref::new(&ENVIRONMENT, &step.key.namespace, &wanted.metadata.name);
         // Registered before looking: a change after the look wakes the Task.
         self.waiting().entry(key.clone()).or_default().insert(step.key.clone());
@@ -160,19 +170,25 @@ impl Tasks {
         attempt: usize,
     ) -> Result<Action> {
         let pod_name = pod_name(step.task, &step.spec.name, attempt);
-        let volumes = Volumes::of(self, plan, &pod_name)?;
+        let label = step.at.component.executor_label.as_deref().unwrap_or_default();
+        let settings = step
+            .pipeline
+            .kubernetes(label)
+            .map_err(|e| Error::invalid(e.to_string()))?;
+        let task_root = self.places(step, attempt).task_root_uri;
+        let volumes = Volumes::of(self, plan, &settings, &task_root, &pod_name)?;
         let folders = volumes.make.clone();
         tokio::task::spawn_blocking(move || folders.iter().try_for_each(|f| make_open(f)))
             .await
             .map_err(Error::internal)??;
-        let pod_spec = pod_spec(plan, image, command, attempt, volumes);
+        let pod_spec = pod_spec(plan, &settings, image, command, attempt, volumes);
         let ready_at = if attempt == 0 { step.spec.ready_at.clone() } else { now_micros() };
         // Waiting for packages is not the box's own delay.
         let ready_at = if step.status.message.is_empty() { ready_at } else { now_micros() };
         let mut pod = new_pod(&step.key.namespace, &pod_name, &pod_spec, step.task, &ready_at)?;
         pod.metadata.labels.insert(RUN_ID.into(), step.spec.run_id.clone());
-        pod.metadata.labels.extend(plan.labels.clone());
-        pod.metadata.annotations.extend(plan.annotations.clone());
+        pod.metadata.labels.extend(settings.pod_metadata.labels.clone());
+        pod.metadata.annotations.extend(settings.pod_metadata.annotations.clone());
         let mut status = step.status.clone();
         status.pod_name.clone_from(&pod_name);
         status.message.clear();
@@ -198,16 +214,38 @@ impl Tasks {
     pub(super) async fn collect(&self, step: &Step<'_>) -> Result<Values> {
         let attempt = step.status.attempts.len().saturating_sub(1);
         let plan = self.plan(step, attempt)?;
-        let params = self.ctx.step_dir(&step.status.pod_name).join("outputs");
-        let root = self.ctx.blobs.path(&plan.task_root_uri)?;
-        let component = step.at.component.clone();
+        let root = self.ctx.blobs.path(&self.places(step, attempt).task_root_uri)?;
+        let host = HostPaths {
+            outputs_dir: self.ctx.step_dir(&step.status.pod_name).join("outputs"),
+            metadata_file: root.join("output_metadata.json"),
+            metadata_root: root,
+        };
         tokio::task::spawn_blocking(move || {
-            pipeline::collect(&plan, &component, &params, &root)
-                .map_err(|e| Error::invalid(e.to_string()))
+            outputs::collect(&plan, &host).map_err(|e| Error::invalid(e.to_string()))
         })
         .await
         .map_err(Error::internal)?
     }
+}
+
+/// The executor of a step, as its component names it.
+fn container<'a>(step: &Step<'a>) -> Result<&'a ContainerSpec> {
+    let label = step.at.component.executor_label.as_deref().unwrap_or_default();
+    step.pipeline
+        .spec
+        .deployment_spec
+        .executors
+        .get(label)
+        .and_then(|e| e.container.as_ref())
+        .ok_or_else(|| Error::invalid(format!("executor \"{label}\" is not a container")))
+}
+
+/// What decides a step's outputs, when caching is on: apart per pipeline name, as upstream.
+fn fingerprint(step: &Step<'_>) -> Option<String> {
+    let inputs = &step.spec.inputs;
+    let own = cache::fingerprint(step.at.task, step.at.component, container(step).ok()?, inputs)?;
+    let digest = Sha256::digest(format!("{}\0{own}", step.job.pipeline_name));
+    Some(hex::encode(digest))
 }
 
 enum Built {
@@ -237,7 +275,13 @@ struct Volumes {
 }
 
 impl Volumes {
-    fn of(room: &Tasks, plan: &ContainerPlan, pod_name: &str) -> Result<Self> {
+    fn of(
+        room: &Tasks,
+        plan: &ContainerPlan,
+        settings: &KubernetesConfig,
+        task_root: &str,
+        pod_name: &str,
+    ) -> Result<Self> {
         let mut out = Self { volumes: Vec::new(), mounts: Vec::new(), make: Vec::new() };
         let data = &room.ctx.data;
         let scratch = room.ctx.step_dir(pod_name);
@@ -251,10 +295,24 @@ impl Volumes {
         let outputs = scratch.join("outputs");
         out.make.push(outputs.clone());
         out.add(data, &outputs, OUTPUT_DIR, false)?;
-        let root = room.ctx.blobs.path(&plan.task_root_uri)?;
+        for volume in &settings.empty_dir_mounts {
+            if volume.medium.as_deref() == Some("Memory") {
+                let size = volume.size_limit.clone().filter(|s| !s.is_empty());
+                out.memory(&volume.mount_path, size);
+            } else {
+                let host = scratch.join(format!("empty-{}", paths::segment(&volume.volume_name)));
+                out.make.push(host.clone());
+                out.add(data, &host, &volume.mount_path, false)?;
+            }
+        }
+        if let Some(shared) = &settings.enabled_shared_memory {
+            out.memory("/dev/shm", Some(shared.size.clone()).filter(|s| !s.is_empty()));
+        }
+        let root = room.ctx.blobs.path(task_root)?;
         out.make.push(root.clone());
-        out.add(data, &root, &pipeline::mapped(&plan.task_root_uri), false)?;
-        for (uri, path) in &plan.input_artifacts {
+        let inside = paths::local_path(task_root).unwrap_or_default();
+        out.add(data, &root, &inside, false)?;
+        for (uri, path) in &plan.input_artifact_paths {
             // An artifact that its maker never wrote, or that lies elsewhere, has nothing to mount.
             let Ok(host) = room.ctx.blobs.path(uri) else { continue };
             if host.exists() && !out.mounts.iter().any(|m| m.mount_path == *path) {
@@ -262,6 +320,19 @@ impl Volumes {
             }
         }
         Ok(out)
+    }
+
+    fn memory(&mut self, target: &str, size: Option<String>) {
+        let name = format!("v{}", self.volumes.len());
+        self.volumes.push(Volume {
+            name: name.clone(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: Some("Memory".into()),
+                size_limit: size.map(Quantity),
+            }),
+            ..Default::default()
+        });
+        self.mounts.push(VolumeMount { name, mount_path: target.into(), ..Default::default() });
     }
 
     fn add(&mut self, data: &Path, host: &Path, target: &str, read_only: bool) -> Result<()> {
@@ -298,6 +369,7 @@ fn make_open(folder: &Path) -> Result<()> {
 
 fn pod_spec(
     plan: &ContainerPlan,
+    settings: &KubernetesConfig,
     image: String,
     command: Vec<String>,
     attempt: usize,
@@ -323,11 +395,16 @@ fn pod_spec(
         value("KFP_RETRY_INDEX", attempt.to_string()),
     ];
     env.extend(plan.env.iter().map(|(k, v)| value(k, v.clone())));
-    env.extend(plan.env_from_fields.iter().map(|(k, path)| from(k, path)));
-    let quantities = |map: &BTreeMap<String, String>| {
-        (!map.is_empty())
-            .then(|| map.iter().map(|(k, v)| (k.clone(), Quantity(v.clone()))).collect())
+    env.extend(settings.field_path_as_env.iter().map(|f| from(&f.name, &f.field_path)));
+    let quantities = |cpu: &Option<String>, memory: &Option<String>| {
+        let amounts = [("cpu", cpu), ("memory", memory)];
+        let map: BTreeMap<_, _> = amounts
+            .into_iter()
+            .filter_map(|(name, amount)| Some((name.to_string(), Quantity(amount.clone()?))))
+            .collect();
+        (!map.is_empty()).then_some(map)
     };
+    let asked = &plan.resources;
     let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
     PodSpec {
         containers: vec![Container {
@@ -337,16 +414,21 @@ fn pod_spec(
             args: some(plan.args.clone()),
             env: Some(env),
             resources: Some(ResourceRequirements {
-                limits: quantities(&plan.limits),
-                requests: quantities(&plan.requests),
+                limits: quantities(&asked.cpu_limit, &asked.memory_limit),
+                requests: quantities(&asked.cpu_request, &asked.memory_request),
                 ..Default::default()
             }),
-            security_context: plan.security_context.clone(),
+            security_context: settings.security_context.as_ref().map(|s| SecurityContext {
+                run_as_user: s.user().map(i64::from),
+                run_as_group: s.group().map(i64::from),
+                run_as_non_root: s.run_as_non_root,
+                ..Default::default()
+            }),
             volume_mounts: Some(volumes.mounts),
             ..Default::default()
         }],
         volumes: Some(volumes.volumes),
-        active_deadline_seconds: plan.active_deadline_seconds,
+        active_deadline_seconds: settings.active_deadline_seconds.map(|s| s as i64),
         restart_policy: Some("Never".into()),
         ..Default::default()
     }
