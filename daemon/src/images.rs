@@ -24,10 +24,10 @@ pub struct ImageRule {
 
 /// The rules of a fresh box.
 pub fn default_rules() -> Vec<ImageRule> {
-    let python = ["*/python-3*", "python", "python:3*", "python:latest", "python:slim*", "*/python:3*"];
+    let python = ["python", "python:*", "*/python:*", "*/python-3*"];
     let base = [
-        "alpine", "alpine:*", "busybox", "busybox:*", "bash", "bash:*", "debian", "debian:*", "ubuntu",
-        "ubuntu:*",
+        "alpine", "alpine:*", "busybox", "busybox:*", "*/busybox", "*/busybox:*", "bash", "bash:*",
+        "debian", "debian:*", "ubuntu", "ubuntu:*",
     ];
     let rule = |image: &'static str| {
         move |p: &&str| ImageRule { pattern: (*p).into(), image: image.into() }
