@@ -124,7 +124,7 @@ fn from_tar(bytes: &[u8], limit: usize) -> Result<Vec<u8>> {
         ))
     };
     // Bounded as a whole: a tar is read in order, headers and all.
-    let unpacked = read(flate2::read::MultiGzDecoder::new(bytes), 2 * limit, broken)?;
+    let unpacked = read(flate2::read::MultiGzDecoder::new(bytes), limit, broken)?;
     let mut archive = tar::Archive::new(unpacked.as_slice());
     let mut first: Option<(String, Vec<u8>)> = None;
     for (count, entry) in archive.entries().map_err(broken)?.enumerate() {
