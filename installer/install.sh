@@ -220,7 +220,7 @@ compile_quickstart() {
     docker run --rm --interactive kfbox/python:3 sh -euc '
         cat >/tmp/digits.py
         pip install --quiet kfp==2.17.0 >&2
-        kfp dsl compile --py /tmp/digits.py --output /tmp/digits.yaml >&2
+        python /tmp/digits.py /tmp/digits.yaml >&2
         cat /tmp/digits.yaml' <"$source" >"$SCRATCH/quickstart.yaml"
     { printf '# Compiled by kfp 2.17.0 from digits.py, sha256 %s\n' "$inputs"; cat "$SCRATCH/quickstart.yaml"; } >"$out"
     record "$out"
