@@ -36,7 +36,7 @@ function node(token: Token): ReactNode {
   switch (token.type) {
     case 'heading':
       // Below the page's own headings, so that the outline stays true.
-      return createElement(`h${Math.min(6, (token as Tokens.Heading).depth + 3)}`, null, inner(token));
+      return createElement(`h${Math.min(6, (token as Tokens.Heading).depth + 2)}`, null, inner(token));
     case 'paragraph':
       return <p>{inner(token)}</p>;
     case 'strong':

@@ -15,7 +15,7 @@ export function Matrix({ matrix, caption }: { matrix: MatrixData; caption: strin
           <caption>Rows: true class. Columns: predicted class.</caption>
           <thead>
             <tr>
-              <th scope="col"><span aria-hidden>true \ predicted</span></th>
+              <td className={classes.corner}>true \ predicted</td>
               {matrix.labels.map((label, i) => <th scope="col" key={i}>{label}</th>)}
             </tr>
           </thead>

@@ -104,7 +104,7 @@ function Overview({ path, ir, task, inRun, onLogs }: { path: string; ir?: IrTask
       {state !== 'FAILED' && status?.message !== undefined && <Text size="sm">{status.message}</Text>}
       {inRun && task === undefined && <Text size="sm" c="dimmed">The run has not come to this step yet, or ended before it.</Text>}
       {status?.cachedFrom !== undefined && (
-        <Text size="sm">
+        <Text size="sm" className="kf-prose">
           Not run again: the outputs were taken from{' '}
           <Link to="/runs/$runId" params={{ runId: status.cachedFrom.runId }} search={{ task: status.cachedFrom.taskPath }} className="kf-link">
             an earlier run

@@ -9,7 +9,7 @@ function Part({ title, children }: { title: string; children: ReactNode }) {
   return (
     <section aria-label={title}>
       <Title order={2} mb={6}>{title}</Title>
-      <Text component="div" size="sm" maw="76ch" lh={1.6}>{children}</Text>
+      <Text component="div" size="sm" maw="76ch" lh={1.6} className="kf-prose">{children}</Text>
     </section>
   );
 }

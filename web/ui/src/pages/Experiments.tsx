@@ -54,9 +54,9 @@ export function Experiments() {
         id: 'last',
         header: 'Last runs',
         cell: (experiment) => (
-          <Group gap={4}>
+          <Group gap={0} ml={-4}>
             {(byExperiment.get(experiment.experiment_id) ?? []).slice(0, 6).map((run) => (
-              <Link key={run.metadata.name} to="/runs/$runId" params={{ runId: run.metadata.name }} aria-label={`${title(run)}: ${look(runState(run)).word}`} title={`${title(run)}: ${look(runState(run)).word}`}>
+              <Link key={run.metadata.name} to="/runs/$runId" params={{ runId: run.metadata.name }} aria-label={`${title(run)}: ${look(runState(run)).word}`} title={`${title(run)}: ${look(runState(run)).word}`} style={{ padding: 4 }}>
                 <StateIcon state={runState(run)} />
               </Link>
             ))}

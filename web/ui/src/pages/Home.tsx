@@ -7,7 +7,7 @@ import { useNames, usePipelines, useRuns } from '../api/hooks';
 import type { RunObject, RunState } from '../api/types';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { FirstSteps } from '../components/FirstSteps';
-import { PipelineLink, RunLink } from '../components/runColumns';
+import { RunLink } from '../components/runColumns';
 import { StateBadge, StateIcon } from '../components/State';
 import { Age, Duration } from '../components/Time';
 import { parseTime } from '../lib/format';
@@ -135,7 +135,7 @@ function RunLines({ runs, names, time, message = false }: LinesProps) {
           <Stack gap={0} className={classes.words}>
             <Text component="div" size="sm" truncate><RunLink run={run} /></Text>
             <Text component="div" size="xs" c="dimmed" truncate>
-              {message && run.status?.message !== undefined ? run.status.message : <PipelineLink run={run} names={names} />}
+              {message && run.status?.message !== undefined ? run.status.message : (names.pipeline(run.spec.pipelineVersionReference?.pipelineId) ?? 'started from code')}
             </Text>
           </Stack>
           <Text span size="xs" c="dimmed">{time(run)}</Text>

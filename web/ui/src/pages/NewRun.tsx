@@ -38,7 +38,7 @@ export function NewRun() {
     <Page
       title={source.data === undefined ? 'Start a run' : 'Clone a run'}
       crumbs={crumbs}
-      subtitle={source.data === undefined ? undefined : <>With the pipeline and parameters of <Link className="kf-link" to="/runs/$runId" params={{ runId: source.data.run_id }}>{source.data.display_name}</Link>. Change what you like.</>}
+      subtitle={source.data === undefined ? undefined : <span className="kf-prose">With the pipeline and parameters of <Link className="kf-link" to="/runs/$runId" params={{ runId: source.data.run_id }}>{source.data.display_name}</Link>. Change what you like.</span>}
     >
       <Chooser key={search.clone ?? ''} clone={source.data} />
     </Page>

@@ -89,7 +89,7 @@ export function Pipelines() {
       { id: 'created', header: 'Uploaded', sortBy: (pipeline) => pipeline.created_at ?? '', cell: (pipeline) => <Age at={pipeline.created_at} />, width: 120, minor: true },
       {
         id: 'start',
-        header: '',
+        header: 'Actions',
         cell: (pipeline) => (
           <LinkButton to="/runs/new" search={{ pipeline: pipeline.pipeline_id }} size="compact-xs" variant="default" leftSection={<IconPlayerPlay size={12} aria-hidden />} aria-label={`Start a run of ${nameOf(pipeline)}`}>
             Run

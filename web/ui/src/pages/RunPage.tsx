@@ -87,7 +87,7 @@ function RunView({ run, tasks, details }: { run: RunObject; tasks: TaskObject[];
         <div style={{ display: 'flex', flexWrap: 'wrap', gap: '4px 10px', alignItems: 'center' }}>
           <StateBadge state={runState(run)} large />
           <Sentence run={run} tasks={tasks} ir={ir} />
-          <span>
+          <span className="kf-prose">
             Started <Age at={run.metadata.creationTimestamp} />
             {pipelineId !== undefined && (
               <>

@@ -59,11 +59,10 @@ export default function Finder({ openings }: { openings: number }) {
     <Spotlight
       actions={actions}
       shortcut={null}
-      limit={12}
+      limit={10}
       highlightQuery
-      scrollable
       overlayProps={{ blur: 0, backgroundOpacity: 0.45 }}
-      maxHeight={420}
+      attributes={{ content: { 'aria-label': 'Find' } }}
       nothingFound="Nothing found"
       searchProps={{
         leftSection: <IconSearch size={18} stroke={1.6} aria-hidden />,
