@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_by_name() {
-        let error = toml::from_str::<Config>("prot = 1").unwrap_err().to_string();
+        let error = toml::from_str::<Config>("prot = 1")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("prot") && error.contains("port"), "{error}");
     }
 
@@ -82,6 +84,9 @@ mod tests {
     fn the_shipped_example_is_the_default() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../installer/config.toml");
         let shipped = Config::read(Path::new(path)).unwrap();
-        assert_eq!(toml::to_string(&shipped).unwrap(), toml::to_string(&Config::default()).unwrap());
+        assert_eq!(
+            toml::to_string(&shipped).unwrap(),
+            toml::to_string(&Config::default()).unwrap()
+        );
     }
 }

@@ -204,7 +204,8 @@ pub async fn run(store: Store, rooms: Vec<Room>) -> Result<()> {
 
 fn dispatch(rooms: &[Room], event: &Event) {
     for room in rooms {
-        room.reconciler.concerns(event, &mut |key| room.waker.wake(key));
+        room.reconciler
+            .concerns(event, &mut |key| room.waker.wake(key));
     }
 }
 
@@ -219,7 +220,8 @@ async fn seed(store: &Store, rooms: &[Room]) -> Result<kfbox_store::Watch> {
                     object,
                     old_labels: None,
                 };
-                room.reconciler.concerns(&event, &mut |key| room.waker.wake(key));
+                room.reconciler
+                    .concerns(&event, &mut |key| room.waker.wake(key));
             }
         }
     }

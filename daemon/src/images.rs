@@ -26,11 +26,24 @@ pub struct ImageRule {
 pub fn default_rules() -> Vec<ImageRule> {
     let python = ["python", "python:*", "*/python:*", "*/python-3*"];
     let base = [
-        "alpine", "alpine:*", "busybox", "busybox:*", "*/busybox", "*/busybox:*", "bash", "bash:*",
-        "debian", "debian:*", "ubuntu", "ubuntu:*",
+        "alpine",
+        "alpine:*",
+        "busybox",
+        "busybox:*",
+        "*/busybox",
+        "*/busybox:*",
+        "bash",
+        "bash:*",
+        "debian",
+        "debian:*",
+        "ubuntu",
+        "ubuntu:*",
     ];
     let rule = |image: &'static str| {
-        move |p: &&str| ImageRule { pattern: (*p).into(), image: image.into() }
+        move |p: &&str| ImageRule {
+            pattern: (*p).into(),
+            image: image.into(),
+        }
     };
     python
         .iter()
@@ -65,7 +78,8 @@ impl Images {
 
     /// Forgets where a name led: its image is gone.
     pub fn forget(&self, name: &str) {
-        self.known().retain(|key, image| key != name && image.name != name);
+        self.known()
+            .retain(|key, image| key != name && image.name != name);
     }
 
     /// The image that a name means, fetched when it must be.
@@ -104,10 +118,9 @@ impl Images {
             ))
             .because(format!("{e}: {}", e.context.clone().unwrap_or_default())),
         })?;
-        self.driver
-            .image(name)
-            .await?
-            .ok_or_else(|| Error::not_found(format!("image \"{name}\" was pulled but is not there")))
+        self.driver.image(name).await?.ok_or_else(|| {
+            Error::not_found(format!("image \"{name}\" was pulled but is not there"))
+        })
     }
 
     /// The local image that the first matching rule names.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use prometheus_client::{
-    metrics::{counter::Counter, histogram::{Histogram, exponential_buckets}},
+    metrics::{
+        counter::Counter,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 
@@ -67,6 +70,12 @@ pub fn machine_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .and_then(|rest| {
+            rest.trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .map_or(4 << 30, |kib| kib * 1024)
 }

@@ -40,8 +40,8 @@ const BRIDGE_PORT: u16 = 8888;
 /// When the box cannot start: the message says what is wrong and what to do.
 pub async fn serve(config: Config) -> Result<()> {
     let data = identity::prepare(&config.data_dir)?;
-    let store = Store::open(&data.join("meta.redb"))
-        .map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
+    let store =
+        Store::open(&data.join("meta.redb")).map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
     let box_id = identity::box_id(&data)?;
     let admin_token_file = identity::admin_token(&store, &data).await?;
     ensure_namespace(&store).await?;
@@ -118,12 +118,18 @@ pub async fn serve(config: Config) -> Result<()> {
 }
 
 fn context(e: &kfbox_store::Error) -> String {
-    e.context.as_ref().map(|c| format!(" ({c})")).unwrap_or_default()
+    e.context
+        .as_ref()
+        .map(|c| format!(" ({c})"))
+        .unwrap_or_default()
 }
 
 fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
     let cpus = std::thread::available_parallelism().map_or(2, usize::from);
-    let capacity = schedule::Lease { cpu: cpus as f64, memory };
+    let capacity = schedule::Lease {
+        cpu: cpus as f64,
+        memory,
+    };
     let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
         reconciler,
         waker,
@@ -132,15 +138,26 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
     vec![
         room(Arc::new(run::Runs(ctx.clone())), Waker::new(), 4),
         room(Arc::new(task::Tasks::new(ctx.clone())), Waker::new(), 8),
-        room(Arc::new(environment::Environments(ctx.clone())), Waker::new(), 2),
-        room(Arc::new(schedule::Schedule::new(ctx.store.clone(), capacity)), Waker::new(), 1),
+        room(
+            Arc::new(environment::Environments(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(
+            Arc::new(schedule::Schedule::new(ctx.store.clone(), capacity)),
+            Waker::new(),
+            1,
+        ),
         room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
     ]
 }
 
 async fn ensure_namespace(store: &Store) -> Result<()> {
-    match store.create(Object::new(&NAMESPACE, "", DEFAULT_NAMESPACE)).await {
+    match store
+        .create(Object::new(&NAMESPACE, "", DEFAULT_NAMESPACE))
+        .await
+    {
         Err(e) if e.code != Code::AlreadyExists => Err(e.into()),
         _ => Ok(()),
     }
@@ -179,7 +196,11 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
     for (name, seen) in ctx.driver.list().await? {
         let current = Ref::new(&POD, &seen.pod.namespace, &seen.pod.name);
         let known = uids.contains(&seen.pod.uid)
-            || ctx.store.get(&current).await?.is_some_and(|p| p.metadata.uid == seen.pod.uid);
+            || ctx
+                .store
+                .get(&current)
+                .await?
+                .is_some_and(|p| p.metadata.uid == seen.pod.uid);
         if !known {
             tracing::warn!(container = name, "removing a container whose Pod is gone");
             ctx.driver.remove(&name).await?;

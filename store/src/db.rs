@@ -23,7 +23,9 @@ pub const FORMAT: u64 = 1;
 pub const MIN_FORMAT: u64 = 1;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// (resource, namespace, name) -> row of the object.
+/// (resource, namespace, name)
+type ObjectKey = (&'static str, &'static str, &'static str);
+/// Address -> row of the object.
 const OBJECTS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("objects");
 /// (owner uid, resource, namespace, name): what goes when the owner goes.
 const OWNED: TableDefinition<(&str, &str, &str, &str), ()> = TableDefinition::new("owned");
@@ -173,9 +175,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn objects(
-        &self,
-    ) -> Result<ReadOnlyTable<(&'static str, &'static str, &'static str), &'static [u8]>> {
+    fn objects(&self) -> Result<ReadOnlyTable<ObjectKey, &'static [u8]>> {
         self.txn.open_table(OBJECTS).map_err(storage)
     }
 

@@ -129,7 +129,7 @@ impl Watch {
             if known > self.version {
                 let events = match self.ring.after(self.version) {
                     Some(events) => events,
-                    None => self.from_disk().await?,
+                    None => self.read_disk().await?,
                 };
                 if let Some(last) = events.last() {
                     self.version = last.version;
@@ -143,7 +143,7 @@ impl Watch {
         }
     }
 
-    async fn from_disk(&self) -> Result<Vec<Arc<Event>>> {
+    async fn read_disk(&self) -> Result<Vec<Arc<Event>>> {
         let (db, from) = (self.db.clone(), self.version + 1);
         tokio::task::spawn_blocking(move || {
             db.read(|snapshot| {

@@ -21,7 +21,6 @@ mod ui;
 use std::sync::Arc;
 
 use axum::{
-
     http::{Extensions, HeaderMap, StatusCode, Version},
     middleware,
     routing::{MethodRouter, get, post},

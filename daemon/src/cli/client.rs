@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
-use ureq::{Agent, http::Response, Body};
+use ureq::{Agent, Body, http::Response};
 
 use super::Connection;
 
@@ -35,12 +35,23 @@ impl Client {
             .proxy(None)
             .build()
             .new_agent();
-        Ok(Self { agent, base: base.trim_end_matches('/').into(), token })
+        Ok(Self {
+            agent,
+            base: base.trim_end_matches('/').into(),
+            token,
+        })
     }
 
-    fn answer(&self, what: &str, sent: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>> {
+    fn answer(
+        &self,
+        what: &str,
+        sent: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>> {
         let mut response = sent.map_err(|e| {
-            anyhow!("the box at {} does not answer ({e}): is `kfbox serve` running?", self.base)
+            anyhow!(
+                "the box at {} does not answer ({e}): is `kfbox serve` running?",
+                self.base
+            )
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -60,7 +71,11 @@ impl Client {
     /// # Errors
     /// The box's own message.
     pub fn get(&self, path: &str) -> Result<Value> {
-        let sent = self.agent.get(format!("{}{path}", self.base)).header("Authorization", self.bearer()).call();
+        let sent = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .header("Authorization", self.bearer())
+            .call();
         Ok(self.answer(path, sent)?.body_mut().read_json()?)
     }
 
@@ -68,8 +83,15 @@ impl Client {
     ///
     /// # Errors
     /// The box's own message.
-    pub fn lines(&self, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
-        let sent = self.agent.get(format!("{}{path}", self.base)).header("Authorization", self.bearer()).call();
+    pub fn lines(
+        &self,
+        path: &str,
+    ) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+        let sent = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .header("Authorization", self.bearer())
+            .call();
         let body = self.answer(path, sent)?.into_body();
         Ok(BufReader::new(body.into_reader()).lines())
     }
@@ -92,7 +114,11 @@ impl Client {
     /// # Errors
     /// The box's own message.
     pub fn delete(&self, path: &str) -> Result<()> {
-        let sent = self.agent.delete(format!("{}{path}", self.base)).header("Authorization", self.bearer()).call();
+        let sent = self
+            .agent
+            .delete(format!("{}{path}", self.base))
+            .header("Authorization", self.bearer())
+            .call();
         self.answer(path, sent).map(|_| ())
     }
 
@@ -114,7 +140,8 @@ fn from_folder(connection: &Connection) -> Result<(String, String)> {
             file.display()
         ),
     })?;
-    let endpoints: Value = serde_json::from_str(&text).with_context(|| format!("{}", file.display()))?;
+    let endpoints: Value =
+        serde_json::from_str(&text).with_context(|| format!("{}", file.display()))?;
     let field = |name: &str| {
         endpoints
             .get(name)

@@ -34,7 +34,9 @@ struct Finding {
 /// # Errors
 /// When the findings cannot be printed.
 pub fn doctor(connection: &Connection) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut findings = runtime.block_on(engine());
     findings.push(disk(connection));
     findings.push(memory());
@@ -56,7 +58,11 @@ pub fn doctor(connection: &Connection) -> Result<ExitCode> {
         }
     }
     let bad = findings.iter().any(|f| f.verdict == Verdict::Bad);
-    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn as_json(f: &Finding) -> Value {
@@ -71,26 +77,57 @@ fn as_json(f: &Finding) -> Value {
 async fn engine() -> Vec<Finding> {
     let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| Config::default().docker_host);
     let what = "container engine";
-    let mend = "install and start Docker: apt-get install docker.io iptables; systemctl start docker";
+    let mend =
+        "install and start Docker: apt-get install docker.io iptables; systemctl start docker";
     let driver = match DockerDriver::connect(&host, "doctor") {
         Ok(driver) => driver,
-        Err(e) => return vec![Finding { what, verdict: Verdict::Bad, evidence: e.message, mend }],
+        Err(e) => {
+            return vec![Finding {
+                what,
+                verdict: Verdict::Bad,
+                evidence: e.message,
+                mend,
+            }];
+        }
     };
     let mut findings = Vec::new();
     match driver.describe().await {
-        Ok(evidence) => findings.push(Finding { what, verdict: Verdict::Ok, evidence, mend: "" }),
+        Ok(evidence) => findings.push(Finding {
+            what,
+            verdict: Verdict::Ok,
+            evidence,
+            mend: "",
+        }),
         Err(e) => {
-            let evidence = format!("{host} does not answer ({})", e.context.unwrap_or(e.message));
-            return vec![Finding { what, verdict: Verdict::Bad, evidence, mend }];
+            let evidence = format!(
+                "{host} does not answer ({})",
+                e.context.unwrap_or(e.message)
+            );
+            return vec![Finding {
+                what,
+                verdict: Verdict::Bad,
+                evidence,
+                mend,
+            }];
         }
     }
     for image in ["kfbox/base:1", "kfbox/python:3"] {
         let (verdict, evidence) = match driver.image(image).await {
             Ok(Some(found)) => (Verdict::Ok, format!("{image} is {}", found.id)),
-            Ok(None) => (Verdict::Note, format!("{image} is not on this box: pipelines that name its upstream twin must be able to pull it")),
+            Ok(None) => (
+                Verdict::Note,
+                format!(
+                    "{image} is not on this box: pipelines that name its upstream twin must be able to pull it"
+                ),
+            ),
             Err(e) => (Verdict::Bad, e.message),
         };
-        findings.push(Finding { what: "image", verdict, evidence, mend: "build it: images/build.sh" });
+        findings.push(Finding {
+            what: "image",
+            verdict,
+            evidence,
+            mend: "build it: images/build.sh",
+        });
     }
     findings
 }
@@ -103,13 +140,21 @@ fn disk(connection: &Connection) -> Finding {
         Some(free) if free < LOW_DISK => Finding {
             what,
             verdict: Verdict::Bad,
-            evidence: format!("{:.1} GiB free at {}", free as f64 / f64::from(1 << 30), existing.display()),
+            evidence: format!(
+                "{:.1} GiB free at {}",
+                free as f64 / f64::from(1 << 30),
+                existing.display()
+            ),
             mend: "free some space: `docker system df` and the box's runs show what can go",
         },
         Some(free) => Finding {
             what,
             verdict: Verdict::Ok,
-            evidence: format!("{:.0} GiB free at {}", free as f64 / f64::from(1 << 30), existing.display()),
+            evidence: format!(
+                "{:.0} GiB free at {}",
+                free as f64 / f64::from(1 << 30),
+                existing.display()
+            ),
             mend: "",
         },
         None => Finding {
@@ -123,8 +168,17 @@ fn disk(connection: &Connection) -> Finding {
 
 /// Free bytes for unprivileged users, by `df`: there is no safe call for it in std.
 fn free_bytes(path: &std::path::Path) -> Option<u64> {
-    let out = std::process::Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().ok()?;
-    String::from_utf8_lossy(&out.stdout).lines().nth(1)?.trim().parse().ok()
+    let out = std::process::Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(path)
+        .output()
+        .ok()?;
+    String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .nth(1)?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn memory() -> Finding {
@@ -144,13 +198,29 @@ fn gpu() -> Finding {
         Ok(devices) => {
             let names: Vec<_> = devices
                 .iter()
-                .map(|d| format!("{} {} ({} GiB, {})", d.index, d.name, d.memory_bytes >> 30, d.uuid))
+                .map(|d| {
+                    format!(
+                        "{} {} ({} GiB, {})",
+                        d.index,
+                        d.name,
+                        d.memory_bytes >> 30,
+                        d.uuid
+                    )
+                })
                 .collect();
-            Finding { what, verdict: Verdict::Ok, evidence: names.join("; "), mend: "" }
+            Finding {
+                what,
+                verdict: Verdict::Ok,
+                evidence: names.join("; "),
+                mend: "",
+            }
         }
-        Err(e @ kfbox_gpu::Absent::NoDriver) => {
-            Finding { what, verdict: Verdict::Ok, evidence: format!("{e}: CPU only"), mend: "" }
-        }
+        Err(e @ kfbox_gpu::Absent::NoDriver) => Finding {
+            what,
+            verdict: Verdict::Ok,
+            evidence: format!("{e}: CPU only"),
+            mend: "",
+        },
         Err(e) => Finding {
             what,
             verdict: Verdict::Bad,
@@ -164,11 +234,23 @@ fn daemon(connection: &Connection) -> Finding {
     let what = "daemon";
     let asked = Client::new(connection).and_then(|c| {
         let health = c.get("/apis/v2beta1/healthz")?;
-        c.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({}))?;
-        Ok(format!("kfbox {} answers at {}", output::text(&health, "/tag_name"), c.base))
+        c.post(
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            &json!({}),
+        )?;
+        Ok(format!(
+            "kfbox {} answers at {}",
+            output::text(&health, "/tag_name"),
+            c.base
+        ))
     });
     match asked {
-        Ok(evidence) => Finding { what, verdict: Verdict::Ok, evidence, mend: "" },
+        Ok(evidence) => Finding {
+            what,
+            verdict: Verdict::Ok,
+            evidence,
+            mend: "",
+        },
         Err(e) => Finding {
             what,
             verdict: Verdict::Bad,

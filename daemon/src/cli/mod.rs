@@ -12,7 +12,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::{config::{Config, DEFAULT_CONFIG}, serve};
+use crate::{
+    config::{Config, DEFAULT_CONFIG},
+    serve,
+};
 
 /// Kubeflow on one box, in one process, without Kubernetes.
 ///
@@ -35,7 +38,13 @@ pub struct Connection {
     #[arg(long, env = "KFBOX_HOST", value_name = "URL", global = true)]
     host: Option<String>,
     /// An API token, with --host
-    #[arg(long, env = "KFBOX_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
+    #[arg(
+        long,
+        env = "KFBOX_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        global = true
+    )]
     token: Option<String>,
     /// How to print
     #[arg(long, short, value_enum, default_value_t, global = true)]
@@ -151,7 +160,9 @@ impl ServeArgs {
         }
         let filter = tracing_subscriber::EnvFilter::try_from_env("KFBOX_LOG")
             .unwrap_or_else(|_| "info".into());
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
         if self.log_json {
             log.json().init();
         } else {

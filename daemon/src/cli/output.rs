@@ -8,7 +8,10 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Connection, Format, client::{Client, NAMESPACE}};
+use super::{
+    Connection, Format,
+    client::{Client, NAMESPACE},
+};
 
 /// Prints a line. A reader that has gone away (`kfbox runs | head`) ends the program quietly.
 ///
@@ -54,7 +57,10 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
 
 /// Text of a field, or "".
 pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Time since an RFC 3339 moment, in its largest unit.
@@ -62,7 +68,10 @@ pub fn age(since: &str) -> String {
     let Ok(since) = since.parse::<jiff::Timestamp>() else {
         return "-".into();
     };
-    let seconds = jiff::Timestamp::now().duration_since(since).as_secs().max(0);
+    let seconds = jiff::Timestamp::now()
+        .duration_since(since)
+        .as_secs()
+        .max(0);
     duration(seconds)
 }
 
@@ -81,8 +90,15 @@ pub fn status(connection: &Connection) -> Result<ExitCode> {
     let client = Client::new(connection)?;
     let health = client.get("/apis/v2beta1/healthz")?;
     let pods = client.get(&format!("/api/v1/namespaces/{NAMESPACE}/pods"))?;
-    let runs = client.get(&format!("/apis/pipelines.kubeflow.org/v2beta1/namespaces/{NAMESPACE}/runs"))?;
-    let items = |list: &Value| list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let runs = client.get(&format!(
+        "/apis/pipelines.kubeflow.org/v2beta1/namespaces/{NAMESPACE}/runs"
+    ))?;
+    let items = |list: &Value| {
+        list.get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let (pods, runs) = (items(&pods), items(&runs));
     let count = |list: &[Value], pointer: &str, state: &str| {
         list.iter().filter(|o| text(o, pointer) == state).count()
@@ -107,14 +123,23 @@ pub fn status(connection: &Connection) -> Result<ExitCode> {
         json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    line(&format!("kfbox {} at {}", text(&report, "/version"), client.base))?;
+    line(&format!(
+        "kfbox {} at {}",
+        text(&report, "/version"),
+        client.base
+    ))?;
     line(&format!(
         "runs: {} running, {} succeeded, {} failed",
         report["runs"]["running"], report["runs"]["succeeded"], report["runs"]["failed"]
     ))?;
-    line(&format!("pods: {} running, {} pending", report["pods"]["running"], report["pods"]["pending"]))?;
+    line(&format!(
+        "pods: {} running, {} pending",
+        report["pods"]["running"], report["pods"]["pending"]
+    ))?;
     for pod in report["waiting"].as_array().into_iter().flatten() {
-        let why = Some(text(pod, "/message")).filter(|m| !m.is_empty()).unwrap_or("starting");
+        let why = Some(text(pod, "/message"))
+            .filter(|m| !m.is_empty())
+            .unwrap_or("starting");
         line(&format!("  {}: {why}", text(pod, "/pod")))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,11 @@ use clap::Args;
 use kfbox_store::kinds::ir;
 use serde_json::{Map, Value, json};
 
-use super::{Connection, Format, client::{Client, NAMESPACE}, output::{self, text}};
+use super::{
+    Connection, Format,
+    client::{Client, NAMESPACE},
+    output::{self, text},
+};
 
 const RUNS: &str = "/apis/v2beta1/runs";
 
@@ -64,14 +68,18 @@ impl RunArgs {
     /// # Errors
     /// The box's own message, or what is wrong with the file.
     pub fn run(self) -> Result<ExitCode> {
-        let bytes = std::fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        let bytes = std::fs::read(&self.file)
+            .with_context(|| format!("cannot read {}", self.file.display()))?;
         let file = ir::parse_file(&bytes).map_err(|e| anyhow!("{}: {e}", self.file.display()))?;
         let parameters = parameters(&file.spec, &self.params)?;
         let client = Client::new(&self.connection)?;
         let pipeline = text(&file.spec, "/pipelineInfo/name");
-        let name = self
-            .name
-            .unwrap_or_else(|| format!("{pipeline} {}", jiff::Zoned::now().strftime("%Y-%m-%d %H-%M-%S")));
+        let name = self.name.unwrap_or_else(|| {
+            format!(
+                "{pipeline} {}",
+                jiff::Zoned::now().strftime("%Y-%m-%d %H-%M-%S")
+            )
+        });
         let spec = match file.platform {
             Some(platform) => json!({"pipeline_spec": file.spec, "platform_spec": platform}),
             None => file.spec,
@@ -103,7 +111,10 @@ fn parameters(spec: &Value, given: &[String]) -> Result<Map<String, Value>> {
         let (name, value) = pair
             .split_once('=')
             .ok_or_else(|| anyhow!("-p {pair}: must be NAME=VALUE"))?;
-        let kind = text(spec, &format!("/root/inputDefinitions/parameters/{name}/parameterType"));
+        let kind = text(
+            spec,
+            &format!("/root/inputDefinitions/parameters/{name}/parameterType"),
+        );
         let value = if kind == "STRING" {
             value.into()
         } else {
@@ -132,7 +143,10 @@ fn follow(client: &Client, id: &str, format: Format) -> Result<ExitCode> {
             bail!("run {id} was deleted");
         }
         let at = text(&version, "/metadata/resourceVersion");
-        let path = kube("tasks", &format!("?watch=true&resourceVersion={at}&labelSelector=pipeline/runid={id}"));
+        let path = kube(
+            "tasks",
+            &format!("?watch=true&resourceVersion={at}&labelSelector=pipeline/runid={id}"),
+        );
         for line in client.lines(&path)? {
             let Ok(line) = line else { break };
             let event: Value = serde_json::from_str(&line)?;
@@ -160,7 +174,10 @@ fn follow(client: &Client, id: &str, format: Format) -> Result<ExitCode> {
 
 /// After a task's end: whether no task is left that runs, in which case the run's next change is awaited.
 fn wait_run(client: &Client, id: &str, run: &Value) -> Result<bool> {
-    let tasks = client.get(&kube("tasks", &format!("?labelSelector=pipeline/runid={id}")))?;
+    let tasks = client.get(&kube(
+        "tasks",
+        &format!("?labelSelector=pipeline/runid={id}"),
+    ))?;
     let open = tasks["items"]
         .as_array()
         .into_iter()
@@ -170,7 +187,10 @@ fn wait_run(client: &Client, id: &str, run: &Value) -> Result<bool> {
         return Ok(false);
     }
     let at = text(run, "/metadata/resourceVersion");
-    let path = kube("runs", &format!("?watch=true&resourceVersion={at}&fieldSelector=metadata.name={id}"));
+    let path = kube(
+        "runs",
+        &format!("?watch=true&resourceVersion={at}&fieldSelector=metadata.name={id}"),
+    );
     if let Some(line) = client.lines(&path)?.next() {
         line?;
     }
@@ -182,11 +202,22 @@ fn kube(plural: &str, rest: &str) -> String {
 }
 
 fn is_terminal(state: &str) -> bool {
-    matches!(state, "SUCCEEDED" | "FAILED" | "CANCELED" | "SKIPPED" | "CACHED")
+    matches!(
+        state,
+        "SUCCEEDED" | "FAILED" | "CANCELED" | "SKIPPED" | "CACHED"
+    )
 }
 
-fn show_tasks(client: &Client, id: &str, seen: &mut HashMap<String, String>, quiet: bool) -> Result<()> {
-    let tasks = client.get(&kube("tasks", &format!("?labelSelector=pipeline/runid={id}")))?;
+fn show_tasks(
+    client: &Client,
+    id: &str,
+    seen: &mut HashMap<String, String>,
+    quiet: bool,
+) -> Result<()> {
+    let tasks = client.get(&kube(
+        "tasks",
+        &format!("?labelSelector=pipeline/runid={id}"),
+    ))?;
     for task in tasks["items"].as_array().into_iter().flatten() {
         show(task, seen, quiet)?;
     }
@@ -197,7 +228,12 @@ fn show(task: &Value, seen: &mut HashMap<String, String>, quiet: bool) -> Result
     let (path, state) = (text(task, "/spec/path"), text(task, "/status/state"));
     let message = text(task, "/status/message");
     let now = format!("{state} {message}");
-    if state.is_empty() || seen.insert(path.into(), now.clone()).is_some_and(|old| old == now) || quiet {
+    if state.is_empty()
+        || seen
+            .insert(path.into(), now.clone())
+            .is_some_and(|old| old == now)
+        || quiet
+    {
         return Ok(());
     }
     let name = path.strip_prefix("root/").unwrap_or(path);
@@ -238,7 +274,10 @@ impl RunsArgs {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let list = client.get(&format!("{RUNS}?page_size={}&sort_by=created_at%20desc", self.limit.clamp(1, 200)))?;
+        let list = client.get(&format!(
+            "{RUNS}?page_size={}&sort_by=created_at%20desc",
+            self.limit.clamp(1, 200)
+        ))?;
         if as_json {
             output::json(&list)?;
             return Ok(ExitCode::SUCCESS);
@@ -265,7 +304,11 @@ impl RunsArgs {
 }
 
 fn show_run(client: &Client, run: &Value, id: &str) -> Result<()> {
-    output::line(&format!("{}  {}", text(run, "/display_name"), text(run, "/state")))?;
+    output::line(&format!(
+        "{}  {}",
+        text(run, "/display_name"),
+        text(run, "/state")
+    ))?;
     if let Some(message) = run.pointer("/error/message").and_then(Value::as_str) {
         output::line(message)?;
     }
@@ -280,17 +323,32 @@ impl LogsArgs {
     /// The box's own message.
     pub fn run(self) -> Result<ExitCode> {
         let client = Client::new(&self.connection)?;
-        let tasks = client.get(&kube("tasks", &format!("?labelSelector=pipeline/runid={}", self.run)))?;
+        let tasks = client.get(&kube(
+            "tasks",
+            &format!("?labelSelector=pipeline/runid={}", self.run),
+        ))?;
         let wanted = |task: &&Value| {
             !text(task, "/status/podName").is_empty()
-                && self.task.as_ref().is_none_or(|t| {
-                    text(task, "/spec/path") == t || text(task, "/spec/name") == t
-                })
+                && self
+                    .task
+                    .as_ref()
+                    .is_none_or(|t| text(task, "/spec/path") == t || text(task, "/spec/name") == t)
         };
-        let tasks: Vec<&Value> = tasks["items"].as_array().into_iter().flatten().filter(wanted).collect();
+        let tasks: Vec<&Value> = tasks["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(wanted)
+            .collect();
         if tasks.is_empty() {
-            let what = self.task.as_deref().map_or_else(String::new, |t| format!(" of task \"{t}\""));
-            bail!("run {} has no logs{what}: nothing has started there (see `kfbox runs {0}`)", self.run);
+            let what = self
+                .task
+                .as_deref()
+                .map_or_else(String::new, |t| format!(" of task \"{t}\""));
+            bail!(
+                "run {} has no logs{what}: nothing has started there (see `kfbox runs {0}`)",
+                self.run
+            );
         }
         for task in &tasks {
             if tasks.len() > 1 {

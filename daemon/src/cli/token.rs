@@ -6,7 +6,11 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Connection, Format, client::Client, output::{self, text}};
+use super::{
+    Connection, Format,
+    client::Client,
+    output::{self, text},
+};
 
 const TOKENS: &str = "/apis/kfbox.dev/v1alpha1/tokens";
 
@@ -60,7 +64,11 @@ impl TokenArgs {
             TokenCommand::Login { user } => {
                 let spec = json!({"spec": {"user": user, "use": "login", "ttl": "15m"}});
                 let made = client.post(TOKENS, &spec)?;
-                let url = format!("{}/login#token={}", client.base, text(&made, "/status/token"));
+                let url = format!(
+                    "{}/login#token={}",
+                    client.base,
+                    text(&made, "/status/token")
+                );
                 if as_json {
                     output::json(&json!({"url": url}))?;
                 } else {
@@ -99,7 +107,13 @@ impl TokenArgs {
 }
 
 fn row(token: &Value) -> Vec<String> {
-    let or_dash = |s: &str| if s.is_empty() { "-".to_string() } else { s.to_string() };
+    let or_dash = |s: &str| {
+        if s.is_empty() {
+            "-".to_string()
+        } else {
+            s.to_string()
+        }
+    };
     vec![
         text(token, "/metadata/name").into(),
         text(token, "/spec/user").into(),

@@ -181,11 +181,7 @@ pub trait Driver: Send + Sync {
     /// Removes it; fine when it is absent.
     async fn remove(&self, name: &str) -> Result<()>;
     /// Its output; each line opens with an RFC 3339 time and a space.
-    async fn logs(
-        &self,
-        name: &str,
-        query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<Bytes>>>;
+    async fn logs(&self, name: &str, query: LogQuery) -> Result<BoxStream<'static, Result<Bytes>>>;
     /// An image on the box.
     async fn image(&self, name: &str) -> Result<Option<Image>>;
     /// Fetches an image from its registry.

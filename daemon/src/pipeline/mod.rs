@@ -50,7 +50,10 @@ pub struct Located<'a> {
 pub fn locate<'a>(pipeline: &'a Pipeline, path: &str) -> Option<Located<'a>> {
     static ROOT: std::sync::LazyLock<TaskSpec> = std::sync::LazyLock::new(TaskSpec::default);
     let mut names = path.split('/');
-    let mut found = Located { task: &ROOT, component: pipeline.spec.root.as_ref()? };
+    let mut found = Located {
+        task: &ROOT,
+        component: pipeline.spec.root.as_ref()?,
+    };
     if names.next() != Some("root") {
         return None;
     }
@@ -91,7 +94,10 @@ pub struct Specs {
 impl Specs {
     /// Reads from this store.
     pub fn new(store: Store) -> Self {
-        Self { store, known: Mutex::default() }
+        Self {
+            store,
+            known: Mutex::default(),
+        }
     }
 
     /// The spec with this digest.
@@ -103,9 +109,13 @@ impl Specs {
         if let Some(pipeline) = known().get(digest) {
             return Ok(pipeline.clone());
         }
-        let object = self.store.fetch(&Ref::new(&PIPELINE_SPEC, namespace, digest)).await?;
+        let object = self
+            .store
+            .fetch(&Ref::new(&PIPELINE_SPEC, namespace, digest))
+            .await?;
         let body: PipelineSpecBody = object.spec()?;
-        let whole = serde_json::json!({"pipeline_spec": body.pipeline, "platform_spec": body.platform});
+        let whole =
+            serde_json::json!({"pipeline_spec": body.pipeline, "platform_spec": body.platform});
         let pipeline = Pipeline::from_value(&whole).map_err(|e| Error::invalid(e.to_string()))?;
         let pipeline = Arc::new(pipeline);
         let mut cache = known();

@@ -65,11 +65,19 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
         return Ok(failed(format!("{}: not a DAG", dag.path)));
     };
     let children = ctx.store.owned(&dag.owner.metadata.uid, &TASK).await?;
-    let mut scope = Scope { path: dag.path.into(), inputs: dag.inputs.clone(), tasks: BTreeMap::new() };
+    let mut scope = Scope {
+        path: dag.path.into(),
+        inputs: dag.inputs.clone(),
+        tasks: BTreeMap::new(),
+    };
     for child in &children {
         let (task, status): (TaskSpec, TaskStatus) = (child.spec()?, child.status()?);
         let error = (!status.message.is_empty()).then_some(status.message);
-        let view = TaskView { state: status.state, outputs: status.outputs, error };
+        let view = TaskView {
+            state: status.state,
+            outputs: status.outputs,
+            error,
+        };
         scope.tasks.insert(task.name, view);
     }
     if dag.terminate {
@@ -92,8 +100,17 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
                     found.push((name, TaskView::default(), task));
                 }
                 Decision::Skip { reason } => {
-                    let view = TaskView { state: TaskState::Skipped, ..TaskView::default() };
-                    let task = task_object(dag, name, &ready_at, None, Some((TaskState::Skipped, reason)))?;
+                    let view = TaskView {
+                        state: TaskState::Skipped,
+                        ..TaskView::default()
+                    };
+                    let task = task_object(
+                        dag,
+                        name,
+                        &ready_at,
+                        None,
+                        Some((TaskState::Skipped, reason)),
+                    )?;
                     found.push((name, view, task));
                 }
                 Decision::Fail { message } => {
@@ -102,7 +119,13 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
                         error: Some(message.clone()),
                         ..TaskView::default()
                     };
-                    let task = task_object(dag, name, &ready_at, None, Some((TaskState::Failed, message)))?;
+                    let task = task_object(
+                        dag,
+                        name,
+                        &ready_at,
+                        None,
+                        Some((TaskState::Failed, message)),
+                    )?;
                     found.push((name, view, task));
                 }
             }
@@ -119,12 +142,21 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
         create(ctx, dag.owner, planned).await?;
     }
     let Some(outcome) = plan::dag_outcome(spec, &scope) else {
-        return Ok(Progress { outcome: None, outputs: Values::default() });
+        return Ok(Progress {
+            outcome: None,
+            outputs: Values::default(),
+        });
     };
     if !matches!(outcome, Outcome::Succeeded) {
-        return Ok(Progress { outcome: Some(outcome), outputs: Values::default() });
+        return Ok(Progress {
+            outcome: Some(outcome),
+            outputs: Values::default(),
+        });
     }
-    Ok(Progress { outcome: Some(outcome), outputs: resolve::dag_outputs(component, &scope) })
+    Ok(Progress {
+        outcome: Some(outcome),
+        outputs: resolve::dag_outputs(component, &scope),
+    })
 }
 
 /// All or none, and only while the owner is the one we looked at: a retry may have replaced it.
@@ -163,28 +195,48 @@ fn task_object(
     let here = pipeline::locate(dag.pipeline, &path);
     let own_policy = here.as_ref().and_then(|l| l.task.retry_policy.as_ref());
     let policy = own_policy.and_then(|p| serde_json::to_value(p).ok());
-    let display = here.as_ref().map(|l| l.task.task_info.name.clone()).unwrap_or_default();
+    let display = here
+        .as_ref()
+        .map(|l| l.task.task_info.name.clone())
+        .unwrap_or_default();
     let spec = TaskSpec {
         run_id: dag.run_id.into(),
         name: name.into(),
-        display_name: if display.is_empty() { name.into() } else { display },
-        component_name: here.as_ref().map(|l| l.task.component_ref.name.clone()).unwrap_or_default(),
+        display_name: if display.is_empty() {
+            name.into()
+        } else {
+            display
+        },
+        component_name: here
+            .as_ref()
+            .map(|l| l.task.component_ref.name.clone())
+            .unwrap_or_default(),
         task_type: match here {
             Some(l) if l.component.dag.is_some() => TaskType::Dag,
             _ => TaskType::Container,
         },
         ready_at: ready_at.into(),
-        retry_policy: policy.or_else(|| dag.retry_policy.cloned()).unwrap_or_default(),
+        retry_policy: policy
+            .or_else(|| dag.retry_policy.cloned())
+            .unwrap_or_default(),
         inputs: inputs.unwrap_or_default(),
         path: path.clone(),
         ..TaskSpec::default()
     };
     let digest = hex::encode(Sha256::digest(path.as_bytes()));
-    let mut task = Object::new(&TASK, &dag.owner.metadata.namespace, &format!("{}-{}", dag.run_id, &digest[..10]))
-        .with_spec(&spec)?
-        .with_label(RUN_ID, dag.run_id)
-        .owned_by(dag.owner);
-    let mut status = TaskStatus { start_time: Some(now()), inputs: spec.inputs, ..TaskStatus::default() };
+    let mut task = Object::new(
+        &TASK,
+        &dag.owner.metadata.namespace,
+        &format!("{}-{}", dag.run_id, &digest[..10]),
+    )
+    .with_spec(&spec)?
+    .with_label(RUN_ID, dag.run_id)
+    .owned_by(dag.owner);
+    let mut status = TaskStatus {
+        start_time: Some(now()),
+        inputs: spec.inputs,
+        ..TaskStatus::default()
+    };
     if let Some((state, message)) = end {
         status.state = state;
         status.message = message;
@@ -221,8 +273,9 @@ async fn stop(ctx: &Ctx, children: &[Object]) -> Result<Progress> {
             })
             .await?;
     }
-    let outcome = open
-        .is_empty()
-        .then_some(Outcome::Canceled);
-    Ok(Progress { outcome, outputs: Values::default() })
+    let outcome = open.is_empty().then_some(Outcome::Canceled);
+    Ok(Progress {
+        outcome,
+        outputs: Values::default(),
+    })
 }

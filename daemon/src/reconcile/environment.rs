@@ -77,7 +77,11 @@ impl Reconciler for Environments {
             return Ok(Action::Wait);
         }
         let name = &object.metadata.name;
-        let image = format!("kfbox/env-{}:{}", self.0.box_id, name.trim_start_matches("env-"));
+        let image = format!(
+            "kfbox/env-{}:{}",
+            self.0.box_id,
+            name.trim_start_matches("env-")
+        );
         if status.pod_name.is_empty() {
             status.pod_name = format!("{name}-{}", status.attempt);
             return self.start(&object, &spec, status, &image).await;
@@ -88,7 +92,11 @@ impl Reconciler for Environments {
                 let pod: PodStatus = pod.status()?;
                 (pod.phase, pod.reason, pod.message)
             }
-            None => (Phase::Failed, reason::INTERRUPTED.into(), "its Pod was deleted".into()),
+            None => (
+                Phase::Failed,
+                reason::INTERRUPTED.into(),
+                "its Pod was deleted".into(),
+            ),
         };
         match phase {
             Phase::Pending | Phase::Running => return Ok(Action::Wait),
@@ -109,7 +117,10 @@ impl Reconciler for Environments {
             }
         }
         status.finish_time = Some(now());
-        self.0.store.modify(key, move |o| o.set("status", &status)).await?;
+        self.0
+            .store
+            .modify(key, move |o| o.set("status", &status))
+            .await?;
         Ok(Action::Wait)
     }
 }
@@ -139,7 +150,9 @@ impl Environments {
         };
         let ns = &object.metadata.namespace;
         let mut pod = new_pod(ns, &status.pod_name, &pod_spec, object, &now_micros())?;
-        pod.metadata.annotations.insert(COMMIT_IMAGE.into(), image.into());
+        pod.metadata
+            .annotations
+            .insert(COMMIT_IMAGE.into(), image.into());
         let key = Ref::new(&ENVIRONMENT, ns, &object.metadata.name);
         self.0
             .store

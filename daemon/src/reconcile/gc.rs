@@ -69,11 +69,21 @@ impl Reconciler for Gc {
 impl Gc {
     /// Removes a deleted run's artifacts, but not those that another run reuses from the cache.
     async fn artifacts(&self, run: &Ref) -> Result<()> {
-        let tasks = self.0.store.list(&TASK, Selector::namespace(&run.namespace)).await?.items;
+        let tasks = self
+            .0
+            .store
+            .list(&TASK, Selector::namespace(&run.namespace))
+            .await?
+            .items;
         let mark = format!("/{}/", run.name);
         for task in &tasks {
             let status: TaskStatus = task.status()?;
-            let mut used = status.outputs.artifacts.values().flatten().chain(status.inputs.artifacts.values().flatten());
+            let mut used = status
+                .outputs
+                .artifacts
+                .values()
+                .flatten()
+                .chain(status.inputs.artifacts.values().flatten());
             if used.any(|a| a.uri.contains(&mark)) {
                 tracing::debug!(run = run.name, "its artifacts stay: another run uses them");
                 return Ok(());
@@ -81,19 +91,40 @@ impl Gc {
         }
         let blobs = self.0.blobs.clone();
         let name = run.name.clone();
-        tokio::task::spawn_blocking(move || blobs.remove_run(&name)).await.map_err(Error::internal)?
+        tokio::task::spawn_blocking(move || blobs.remove_run(&name))
+            .await
+            .map_err(Error::internal)?
     }
 
     async fn specs(&self, namespace: &str) -> Result<()> {
         let mut used = HashSet::new();
-        for run in self.0.store.list(&RUN, Selector::namespace(namespace)).await?.items {
+        for run in self
+            .0
+            .store
+            .list(&RUN, Selector::namespace(namespace))
+            .await?
+            .items
+        {
             used.insert(run.spec::<RunSpec>()?.pipeline_spec.digest);
         }
-        for version in self.0.store.list(&PIPELINE_VERSION, Selector::namespace(namespace)).await?.items {
+        for version in self
+            .0
+            .store
+            .list(&PIPELINE_VERSION, Selector::namespace(namespace))
+            .await?
+            .items
+        {
             used.insert(version.spec::<PipelineVersionSpec>()?.pipeline_spec.digest);
         }
-        for spec in self.0.store.list(&PIPELINE_SPEC, Selector::namespace(namespace)).await?.items {
-            if !used.contains(&spec.metadata.name) && !young(&spec)
+        for spec in self
+            .0
+            .store
+            .list(&PIPELINE_SPEC, Selector::namespace(namespace))
+            .await?
+            .items
+        {
+            if !used.contains(&spec.metadata.name)
+                && !young(&spec)
                 && let Some(key) = spec.reference()
             {
                 self.0.store.delete(&key).await?;
@@ -104,7 +135,11 @@ impl Gc {
 }
 
 fn young(object: &Object) -> bool {
-    let created = object.metadata.creation_timestamp.as_deref().unwrap_or_default();
+    let created = object
+        .metadata
+        .creation_timestamp
+        .as_deref()
+        .unwrap_or_default();
     created.parse::<jiff::Timestamp>().is_ok_and(|at| {
         Duration::try_from(jiff::Timestamp::now().duration_since(at)).is_ok_and(|age| age < YOUNG)
     })

@@ -46,6 +46,9 @@ impl Ctx {
 
     /// The file of a Pod's saved log.
     pub fn log_file(&self, namespace: &str, pod: &str) -> PathBuf {
-        self.data.join("logs").join(namespace).join(format!("{pod}.log"))
+        self.data
+            .join("logs")
+            .join(namespace)
+            .join(format!("{pod}.log"))
     }
 }

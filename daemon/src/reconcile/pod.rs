@@ -54,7 +54,11 @@ impl Reconciler for Pods {
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {
         let object = &event.object;
         if object.kind == POD.kind && !event.deleted() && !object.metadata.finalizers.is_empty() {
-            wake(Ref::new(&POD, &object.metadata.namespace, &object.metadata.name));
+            wake(Ref::new(
+                &POD,
+                &object.metadata.namespace,
+                &object.metadata.name,
+            ));
         }
     }
 
@@ -92,7 +96,8 @@ impl Reconciler for Pods {
             None => self.make(&pod, &spec, &name).await,
             Some(seen) if seen.pod.uid != pod.metadata.uid => {
                 // Cannot happen while names carry the uid; never touch what is not ours.
-                self.fail(&pod, reason::START, "another container has this Pod's name").await
+                self.fail(&pod, reason::START, "another container has this Pod's name")
+                    .await
             }
             Some(seen) => match seen.state.clone() {
                 State::Created if stop.is_some() => {
@@ -126,7 +131,9 @@ impl Pods {
         let ready = pod.metadata.annotations.get(READY_AT);
         if let Some(since) = ready.and_then(|at| at.parse::<jiff::Timestamp>().ok()) {
             let waited = jiff::Timestamp::now().duration_since(since);
-            self.0.metrics.pod_waited(Duration::try_from(waited).unwrap_or_default());
+            self.0
+                .metrics
+                .pod_waited(Duration::try_from(waited).unwrap_or_default());
         }
         let began = Instant::now();
         match self.0.driver.create(&want).await {
@@ -172,7 +179,10 @@ impl Pods {
         if status.phase != Phase::Running {
             status.phase = Phase::Running;
             status.start_time = Some(since.into());
-            let started_at = since.parse().ok().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+            let started_at = since
+                .parse()
+                .ok()
+                .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
             status.container_statuses = vec![container_status(
                 spec,
                 seen,
@@ -212,7 +222,11 @@ impl Pods {
         {
             self.0.driver.commit(name, image).await?;
         }
-        let time = |t: &str| t.parse().ok().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+        let time = |t: &str| {
+            t.parse()
+                .ok()
+                .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time)
+        };
         let mut status: PodStatus = pod.status()?;
         status.start_time = Some(exit.started_at.clone());
         status.phase = verdict.phase;
@@ -224,7 +238,14 @@ impl Pods {
             ContainerState {
                 terminated: Some(ContainerStateTerminated {
                     exit_code: exit.code,
-                    reason: Some(if verdict.reason.is_empty() { "Completed" } else { verdict.reason }.into()),
+                    reason: Some(
+                        if verdict.reason.is_empty() {
+                            "Completed"
+                        } else {
+                            verdict.reason
+                        }
+                        .into(),
+                    ),
                     message: (!verdict.message.is_empty()).then_some(verdict.message),
                     started_at: time(&exit.started_at),
                     finished_at: time(&exit.finished_at),
@@ -240,11 +261,11 @@ impl Pods {
 
     /// Keeps the log, removes the container, lets the Pod go.
     async fn take_away(&self, pod: &Object, name: &str) -> Result<Action> {
-        if let Some(seen) = self.0.driver.observe(name).await? {
-            if seen.pod.uid == pod.metadata.uid {
-                logs::keep(&self.0, pod, name).await?;
-                self.0.driver.remove(name).await?;
-            }
+        if let Some(seen) = self.0.driver.observe(name).await?
+            && seen.pod.uid == pod.metadata.uid
+        {
+            logs::keep(&self.0, pod, name).await?;
+            self.0.driver.remove(name).await?;
         }
         drop_finalizer(&self.0.store, pod).await?;
         Ok(Action::Wait)
@@ -268,14 +289,21 @@ struct Verdict {
 }
 
 fn verdict(pod: &Object, spec: &PodSpec, exit: &Exit) -> Verdict {
-    let failed = |reason, message: String| Verdict { phase: Phase::Failed, reason, message };
+    let failed = |reason, message: String| Verdict {
+        phase: Phase::Failed,
+        reason,
+        message,
+    };
     if let Some(why) = pod.metadata.annotations.get(STOP) {
         return failed(reason::STOPPED, why.clone());
     }
     let ran = age_between(&exit.started_at, &exit.finished_at);
     if exit.code != 0 && deadline(spec).is_some_and(|limit| ran >= limit) {
         let limit = spec.active_deadline_seconds.unwrap_or_default();
-        return failed(reason::DEADLINE, format!("ran longer than its limit of {limit} s and was stopped"));
+        return failed(
+            reason::DEADLINE,
+            format!("ran longer than its limit of {limit} s and was stopped"),
+        );
     }
     if exit.oom {
         let limit = want::memory_limit(spec).map_or_else(
@@ -284,20 +312,37 @@ fn verdict(pod: &Object, spec: &PodSpec, exit: &Exit) -> Verdict {
         );
         return failed(
             reason::OOM,
-            format!("went past {limit} and was killed: raise the limit (resources.limits.memory), or use less"),
+            format!(
+                "went past {limit} and was killed: raise the limit (resources.limits.memory), or use less"
+            ),
         );
     }
     if exit.interrupted {
         return failed(
             reason::INTERRUPTED,
-            format!("was stopped from outside (exit code {}): the engine or the machine went down, or somebody killed it", exit.code),
+            format!(
+                "was stopped from outside (exit code {}): the engine or the machine went down, or somebody killed it",
+                exit.code
+            ),
         );
     }
     if exit.code == 0 {
-        return Verdict { phase: Phase::Succeeded, reason: "", message: String::new() };
+        return Verdict {
+            phase: Phase::Succeeded,
+            reason: "",
+            message: String::new(),
+        };
     }
-    let detail = if exit.error.is_empty() { String::new() } else { format!(": {}", exit.error) };
-    failed(reason::ERROR, format!("exited with code {}{detail}", exit.code))
+    let detail = match exit.code {
+        _ if !exit.error.is_empty() => format!(": {}", exit.error),
+        127 => ": the image has no such command (its log names it)".into(),
+        126 => ": the command cannot be executed (its log says why)".into(),
+        _ => String::new(),
+    };
+    failed(
+        reason::ERROR,
+        format!("exited with code {}{detail}", exit.code),
+    )
 }
 
 fn deadline(spec: &PodSpec) -> Option<Duration> {
@@ -310,7 +355,10 @@ fn age_of(since: &str) -> Duration {
 }
 
 fn age_between(from: &str, to: &str) -> Duration {
-    let (Ok(from), Ok(to)) = (from.parse::<jiff::Timestamp>(), to.parse::<jiff::Timestamp>()) else {
+    let (Ok(from), Ok(to)) = (
+        from.parse::<jiff::Timestamp>(),
+        to.parse::<jiff::Timestamp>(),
+    ) else {
         return Duration::ZERO;
     };
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
@@ -371,9 +419,15 @@ pub fn new_pod(
     owner: &Object,
     ready_at: &str,
 ) -> Result<Object> {
-    let mut pod = Object::new(&POD, namespace, name).with_spec(spec)?.owned_by(owner);
+    let mut pod = Object::new(&POD, namespace, name)
+        .with_spec(spec)?
+        .owned_by(owner);
     pod.metadata.finalizers.push(POD_FINALIZER.into());
-    let ready_at = if ready_at.is_empty() { now() } else { ready_at.into() };
+    let ready_at = if ready_at.is_empty() {
+        now()
+    } else {
+        ready_at.into()
+    };
     pod.metadata.annotations.insert(READY_AT.into(), ready_at);
     pod.set("status", &PodStatus::default())?;
     Ok(pod)

@@ -69,13 +69,21 @@ impl Reconciler for Runs {
             }
             return Ok(Action::Wait);
         }
-        let pipeline = match self.0.specs.get(&run.metadata.namespace, &spec.pipeline_spec.digest).await {
+        let pipeline = match self
+            .0
+            .specs
+            .get(&run.metadata.namespace, &spec.pipeline_spec.digest)
+            .await
+        {
             Ok(pipeline) => pipeline,
             Err(e) if e.retryable() => return Err(e),
             Err(e) => return self.enter(key, status, RunState::Failed, &e.message).await,
         };
         let job = pipeline::job(&run, &spec, &pipeline);
-        let inputs = Values { parameters: spec.runtime_config.parameters.clone(), ..Values::default() };
+        let inputs = Values {
+            parameters: spec.runtime_config.parameters.clone(),
+            ..Values::default()
+        };
         let progress = dag::advance(
             &self.0,
             &dag::Instance {
@@ -125,20 +133,28 @@ impl Runs {
             error: message.into(),
         });
         tracing::info!(run = key.name, ?state, message, "run");
-        self.0.store.modify(key, move |o| o.set("status", &status)).await?;
+        self.0
+            .store
+            .modify(key, move |o| o.set("status", &status))
+            .await?;
         Ok(Action::Wait)
     }
 
     /// Forgets, in one transaction, every task that did not succeed and all that came after one that did not;
     /// what succeeded is kept, so nothing that had finished runs again.
     async fn retry(&self, run: &Object, spec: &RunSpec, mut status: RunStatus) -> Result<Action> {
-        let pipeline = self.0.specs.get(&run.metadata.namespace, &spec.pipeline_spec.digest).await?;
+        let pipeline = self
+            .0
+            .specs
+            .get(&run.metadata.namespace, &spec.pipeline_spec.digest)
+            .await?;
         let mut doomed = Vec::new();
         let mut reopened = Vec::new();
         let mut levels = vec![(run.metadata.uid.clone(), "root".to_string())];
         while let Some((uid, path)) = levels.pop() {
             let children = self.0.store.owned(&uid, &TASK).await?;
-            let Some(dag) = pipeline::locate(&pipeline, &path).and_then(|l| l.component.dag.as_ref())
+            let Some(dag) =
+                pipeline::locate(&pipeline, &path).and_then(|l| l.component.dag.as_ref())
             else {
                 continue;
             };
@@ -154,8 +170,8 @@ impl Runs {
                 if !again.contains(&task.name) {
                     continue;
                 }
-                let failed_inside = task.task_type == TaskType::Dag
-                    && child.status::<TaskStatus>()?.state.is_bad();
+                let failed_inside =
+                    task.task_type == TaskType::Dag && child.status::<TaskStatus>()?.state.is_bad();
                 if failed_inside {
                     levels.push((child.metadata.uid.clone(), task.path));
                     reopened.push(child);
@@ -175,8 +191,10 @@ impl Runs {
             error: String::new(),
         });
         let at = |o: &Object| Ref::new(&TASK, &o.metadata.namespace, &o.metadata.name);
-        let (doomed, reopened): (Vec<_>, Vec<_>) =
-            (doomed.iter().map(at).collect(), reopened.iter().map(at).collect());
+        let (doomed, reopened): (Vec<_>, Vec<_>) = (
+            doomed.iter().map(at).collect(),
+            reopened.iter().map(at).collect(),
+        );
         self.0
             .store
             .write(move |txn| {

@@ -1,6 +1,5 @@
 //! Who runs now: a Pending Pod gets a Lease, a share of the box, when one is free, and is bound. First come,
-//! first served; a Pod that does not fit does not hold up smaller ones behind it, unless it has waited longest
-//! and nothing else can free its share sooner.
+//! first served, but a Pod that does not fit now does not hold up smaller ones behind it.
 //!
 //! A Lease is held from the binding until the Pod is terminal. It is not stored: it is what the bound Pods ask
 //! for, so it cannot disagree with them.
@@ -54,7 +53,11 @@ struct Entry {
 impl Schedule {
     /// For a box of this size.
     pub fn new(store: Store, capacity: Lease) -> Self {
-        Self { store, capacity, pods: Mutex::default() }
+        Self {
+            store,
+            capacity,
+            pods: Mutex::default(),
+        }
     }
 
     fn pods(&self) -> MutexGuard<'_, BTreeMap<(String, String), Entry>> {
@@ -85,16 +88,24 @@ fn plan(capacity: Lease, pods: &BTreeMap<(String, String), Entry>) -> Plan {
         let why = if want.cpu > capacity.cpu || want.memory > capacity.memory {
             Some(format!(
                 "asks for {} CPUs and {} MiB; this box has {} CPUs and {} MiB: ask for less",
-                want.cpu, want.memory >> 20, capacity.cpu, capacity.memory >> 20
+                want.cpu,
+                want.memory >> 20,
+                capacity.cpu,
+                capacity.memory >> 20
             ))
         } else if count >= MAX_PODS {
             Some(format!("{MAX_PODS} Pods run already"))
         } else if held.cpu + want.cpu > capacity.cpu + 1e-9 {
-            Some(format!("needs {} CPUs, {:.1} of {} are held", want.cpu, held.cpu, capacity.cpu))
+            Some(format!(
+                "needs {} CPUs, {:.1} of {} are held",
+                want.cpu, held.cpu, capacity.cpu
+            ))
         } else if held.memory + want.memory > capacity.memory {
             Some(format!(
                 "needs {} MiB, {} of {} MiB are held",
-                want.memory >> 20, held.memory >> 20, capacity.memory >> 20
+                want.memory >> 20,
+                held.memory >> 20,
+                capacity.memory >> 20
             ))
         } else {
             None
@@ -142,7 +153,12 @@ impl Reconciler for Schedule {
         };
         let bound = spec.node_name.is_some();
         let (cpu, memory) = pod_requests(&spec);
-        let entry = Entry { lease: Lease { cpu, memory }, bound, since: event.version, reported: false };
+        let entry = Entry {
+            lease: Lease { cpu, memory },
+            bound,
+            since: event.version,
+            reported: false,
+        };
         pods.entry(key)
             .and_modify(|e| e.bound = bound)
             .or_insert(entry);
@@ -161,7 +177,7 @@ impl Reconciler for Schedule {
                         let r = Ref::new(&POD, ns, name);
                         // Gone meanwhile: its deletion is in the log and will be seen.
                         if txn.get(&r)?.is_some() {
-                            txn.modify(&r, |pod| bind_to_node(pod))?;
+                            txn.modify(&r, bind_to_node)?;
                         }
                     }
                     Ok(())
@@ -178,7 +194,8 @@ impl Reconciler for Schedule {
             plan.wait
                 .into_iter()
                 .filter(|(key, _)| {
-                    pods.get_mut(key).is_some_and(|e| !std::mem::replace(&mut e.reported, true))
+                    pods.get_mut(key)
+                        .is_some_and(|e| !std::mem::replace(&mut e.reported, true))
                 })
                 .collect()
         };
@@ -219,7 +236,15 @@ mod tests {
     use super::*;
 
     fn entry(cpu: f64, bound: bool, since: u64) -> Entry {
-        Entry { lease: Lease { cpu, memory: 1 << 20 }, bound, since, reported: false }
+        Entry {
+            lease: Lease {
+                cpu,
+                memory: 1 << 20,
+            },
+            bound,
+            since,
+            reported: false,
+        }
     }
 
     fn key(name: &str) -> (String, String) {
@@ -228,7 +253,10 @@ mod tests {
 
     #[test]
     fn oldest_first_never_more_than_there_is_and_a_reason_for_each_that_waits() {
-        let capacity = Lease { cpu: 2.0, memory: 1 << 30 };
+        let capacity = Lease {
+            cpu: 2.0,
+            memory: 1 << 30,
+        };
         let pods = BTreeMap::from([
             (key("held"), entry(1.0, true, 1)),
             (key("young"), entry(1.0, false, 9)),
@@ -238,8 +266,18 @@ mod tests {
         ]);
         let plan = plan(capacity, &pods);
         assert_eq!(plan.bind, [key("old"), key("free")]);
-        let reasons: Vec<_> = plan.wait.iter().map(|(k, why)| (k.1.as_str(), why.as_str())).collect();
-        assert!(reasons[0].0 == "huge" && reasons[0].1.contains("ask for less"), "{reasons:?}");
-        assert!(reasons[1].0 == "young" && reasons[1].1.contains("held"), "{reasons:?}");
+        let reasons: Vec<_> = plan
+            .wait
+            .iter()
+            .map(|(k, why)| (k.1.as_str(), why.as_str()))
+            .collect();
+        assert!(
+            reasons[0].0 == "huge" && reasons[0].1.contains("ask for less"),
+            "{reasons:?}"
+        );
+        assert!(
+            reasons[1].0 == "young" && reasons[1].1.contains("held"),
+            "{reasons:?}"
+        );
     }
 }

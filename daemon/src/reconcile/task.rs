@@ -53,7 +53,10 @@ pub struct Tasks {
 impl Tasks {
     /// The room of a box.
     pub fn new(ctx: Ctx) -> Self {
-        Self { ctx, waiting: Mutex::default() }
+        Self {
+            ctx,
+            waiting: Mutex::default(),
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Ref, HashSet<Ref>>> {
@@ -115,16 +118,30 @@ impl Reconciler for Tasks {
             return Ok(Action::Wait);
         };
         let run_spec: RunSpec = run.spec()?;
-        let pipeline = self.ctx.specs.get(&key.namespace, &run_spec.pipeline_spec.digest).await?;
+        let pipeline = self
+            .ctx
+            .specs
+            .get(&key.namespace, &run_spec.pipeline_spec.digest)
+            .await?;
         let job = pipeline::job(&run, &run_spec, &pipeline);
         let Some(at) = pipeline::locate(&pipeline, &spec.path) else {
             let message = format!("{} is not in the pipeline", spec.path);
             return self.end(key, status, TaskState::Failed, &message).await;
         };
         if spec.task_type == TaskType::Dag {
-            return self.dag(key, &task, &spec, status, &pipeline, &at, &job).await;
+            return self
+                .dag(key, &task, &spec, status, &pipeline, &at, &job)
+                .await;
         }
-        let mut step = Step { key, task: &task, spec, status, pipeline: &pipeline, at, job };
+        let mut step = Step {
+            key,
+            task: &task,
+            spec,
+            status,
+            pipeline: &pipeline,
+            at,
+            job,
+        };
         self.step(&mut step).await
     }
 }
@@ -160,14 +177,16 @@ impl Tasks {
                 self.write(key, status).await
             }
             Some(_) if spec.terminate => {
-                self.end(key, status, TaskState::Canceled, "terminated by its user").await
+                self.end(key, status, TaskState::Canceled, "terminated by its user")
+                    .await
             }
             Some(Outcome::Succeeded) => {
                 status.outputs = progress.outputs;
                 self.end(key, status, TaskState::Succeeded, "").await
             }
             Some(Outcome::Canceled) => {
-                self.end(key, status, TaskState::Canceled, "terminated by its user").await
+                self.end(key, status, TaskState::Canceled, "terminated by its user")
+                    .await
             }
             Some(Outcome::Failed { message }) => {
                 self.end(key, status, TaskState::Failed, &message).await
@@ -179,7 +198,14 @@ impl Tasks {
         if step.status.pod_name.is_empty() {
             if step.spec.terminate {
                 let status = step.status.clone();
-                return self.end(step.key, status, TaskState::Canceled, "terminated by its user").await;
+                return self
+                    .end(
+                        step.key,
+                        status,
+                        TaskState::Canceled,
+                        "terminated by its user",
+                    )
+                    .await;
             }
             if let Some(wait) = backing_off(&step.status) {
                 return Ok(Action::After(wait));
@@ -202,7 +228,10 @@ impl Tasks {
             return Ok(Action::Wait);
         }
         match pod_status.phase {
-            Phase::Pending => self.note(step, TaskState::Pending, &pod_status.message).await,
+            Phase::Pending => {
+                self.note(step, TaskState::Pending, &pod_status.message)
+                    .await
+            }
             Phase::Running => self.running(step, &pod_status).await,
             Phase::Succeeded => self.succeeded(step, &pod_status).await,
             Phase::Failed => self.failed(step, &pod_status).await,
@@ -264,14 +293,30 @@ impl Tasks {
         record(&mut step.status, pod);
         if step.spec.terminate {
             let status = step.status.clone();
-            return self.end(step.key, status, TaskState::Canceled, "terminated by its user").await;
+            return self
+                .end(
+                    step.key,
+                    status,
+                    TaskState::Canceled,
+                    "terminated by its user",
+                )
+                .await;
         }
         if pod.reason == reason::INTERRUPTED {
-            let interruptions =
-                step.status.attempts.iter().filter(|a| a.reason == reason::INTERRUPTED).count();
+            let interruptions = step
+                .status
+                .attempts
+                .iter()
+                .filter(|a| a.reason == reason::INTERRUPTED)
+                .count();
             if interruptions <= MAX_INTERRUPTIONS {
                 self.ctx.metrics.pod_interrupted();
-                tracing::warn!(task = step.spec.path, run = step.spec.run_id, "interrupted, runs again: {}", pod.message);
+                tracing::warn!(
+                    task = step.spec.path,
+                    run = step.spec.run_id,
+                    "interrupted, runs again: {}",
+                    pod.message
+                );
                 step.status.pod_name.clear();
                 step.status.state = TaskState::Pending;
                 step.status.message = format!("runs again: {}", pod.message);
@@ -286,14 +331,20 @@ impl Tasks {
         let policy: RetryPolicy =
             serde_json::from_value(step.spec.retry_policy.clone()).unwrap_or_default();
         let most = policy.max_retries() as usize;
-        let failures =
-            step.status.attempts.iter().filter(|a| a.reason != reason::INTERRUPTED).count();
+        let failures = step
+            .status
+            .attempts
+            .iter()
+            .filter(|a| a.reason != reason::INTERRUPTED)
+            .count();
         let mut status = step.status.clone();
         if failures > most {
             return self.end(step.key, status, TaskState::Failed, why).await;
         }
         let pause = policy.pause(u32::try_from(failures).unwrap_or(u32::MAX));
-        let at = jiff::Timestamp::now().checked_add(pause).map_err(Error::internal)?;
+        let at = jiff::Timestamp::now()
+            .checked_add(pause)
+            .map_err(Error::internal)?;
         status.retry_at = Some(at.to_string());
         status.pod_name.clear();
         status.state = TaskState::Running;
@@ -307,7 +358,10 @@ impl Tasks {
     }
 
     async fn write(&self, key: &Ref, status: TaskStatus) -> Result<Action> {
-        self.ctx.store.modify(key, move |o| o.set("status", &status)).await?;
+        self.ctx
+            .store
+            .modify(key, move |o| o.set("status", &status))
+            .await?;
         Ok(Action::Wait)
     }
 
@@ -340,7 +394,10 @@ impl Tasks {
             .store
             .write(move |txn| {
                 if txn.fetch(&key)?.metadata.uid != uid {
-                    return Err(Error::new(Code::Conflict, "the Task was replaced by a retry"));
+                    return Err(Error::new(
+                        Code::Conflict,
+                        "the Task was replaced by a retry",
+                    ));
                 }
                 if let Some(entry) = entry {
                     let at = Ref::new(&CACHE_ENTRY, &key.namespace, &entry.metadata.name);
@@ -388,7 +445,9 @@ fn record(status: &mut TaskStatus, pod: &PodStatus) {
         *attempt = Attempt {
             pod_name,
             start_time: pod.start_time.clone(),
-            finish_time: ended.and_then(|t| t.finished_at.as_ref()).map(|t| t.0.to_string()),
+            finish_time: ended
+                .and_then(|t| t.finished_at.as_ref())
+                .map(|t| t.0.to_string()),
             exit_code: ended.map(|t| t.exit_code),
             reason: pod.reason.clone(),
             message: pod.message.clone(),

@@ -8,7 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use kfbox_store::{FORMAT, MIN_FORMAT, Ref, Store, kinds::access::{TOKEN, TokenUse}, mint_token, token_name};
+use kfbox_store::{
+    FORMAT, MIN_FORMAT, Ref, Store,
+    kinds::access::{TOKEN, TokenUse},
+    mint_token, token_name,
+};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +29,12 @@ struct Marker {
 
 /// Makes the data folder, readable by its owner only (steps' containers get their own sub-folders).
 pub(super) fn prepare(dir: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(dir)
-        .with_context(|| format!("cannot make the data folder {} (--data-dir chooses another)", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| {
+        format!(
+            "cannot make the data folder {} (--data-dir chooses another)",
+            dir.display()
+        )
+    })?;
     let dir = dir.canonicalize()?;
     fs::set_permissions(&dir, Permissions::from_mode(0o711))?;
     for (folder, mode) in [("logs", 0o700), ("steps", 0o711), ("artifacts", 0o711)] {
@@ -47,7 +55,9 @@ pub(super) fn box_id(data: &Path) -> Result<String> {
         if !(MIN_FORMAT..=FORMAT).contains(&marker.format) {
             bail!(
                 "{} has format {} (written by kfbox {}); this kfbox reads {MIN_FORMAT} to {FORMAT}",
-                data.display(), marker.format, marker.version
+                data.display(),
+                marker.format,
+                marker.version
             );
         }
         return Ok(marker.id);
@@ -70,11 +80,21 @@ pub(super) async fn admin_token(store: &Store, data: &Path) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    let minted = mint_token(random_hex(32), "admin", TokenUse::Api, None, "the box's own, for its administrator")?;
+    let minted = mint_token(
+        random_hex(32),
+        "admin",
+        TokenUse::Api,
+        None,
+        "the box's own, for its administrator",
+    )?;
     store.create(minted.object).await?;
     let part = path.with_extension("part");
     let _ = fs::remove_file(&part);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
     file.write_all(minted.secret.as_bytes())?;
     file.sync_all()?;
     fs::rename(&part, &path)?;

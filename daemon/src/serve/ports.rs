@@ -20,7 +20,11 @@ pub(super) fn explain(port: u16, e: std::io::Error) -> anyhow::Error {
 fn holder(port: u16) -> Option<(u32, String)> {
     let mut inodes = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+        for line in fs::read_to_string(table)
+            .unwrap_or_default()
+            .lines()
+            .skip(1)
+        {
             let fields: Vec<_> = line.split_whitespace().collect();
             let local = fields.get(1).and_then(|a| a.rsplit(':').next());
             let listening = fields.get(3) == Some(&"0A");
@@ -33,9 +37,16 @@ fn holder(port: u16) -> Option<(u32, String)> {
         let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else {
             continue;
         };
-        for fd in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+        for fd in fs::read_dir(process.path().join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let target = fs::read_link(fd.path()).unwrap_or_default();
-            if inodes.iter().any(|inode| target.as_os_str() == inode.as_str()) {
+            if inodes
+                .iter()
+                .any(|inode| target.as_os_str() == inode.as_str())
+            {
                 let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
                 return Some((pid, name.trim().to_string()));
             }

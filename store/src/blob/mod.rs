@@ -121,7 +121,10 @@ impl Blobs {
         for _ in 0..8 {
             let mut next = Vec::new();
             for folder in level {
-                for entry in std::fs::read_dir(&folder).map_err(|e| unreadable(&folder, &e))?.flatten() {
+                for entry in std::fs::read_dir(&folder)
+                    .map_err(|e| unreadable(&folder, &e))?
+                    .flatten()
+                {
                     // Links are what a step left: never followed.
                     if !entry.file_type().is_ok_and(|t| t.is_dir()) {
                         continue;

@@ -44,18 +44,18 @@ const fn kind(
 }
 
 /// A named pipeline; its name is its pipeline_id.
-pub static PIPELINE: Kind = kind("Pipeline", "pipelines", |o| display_name(o), &[DISPLAY]);
+pub static PIPELINE: Kind = kind("Pipeline", "pipelines", display_name, &[DISPLAY]);
 /// A version of a pipeline, owned by it.
 pub static PIPELINE_VERSION: Kind = kind(
     "PipelineVersion",
     "pipelineversions",
-    |o| display_name(o),
+    display_name,
     &[DISPLAY],
 );
 /// A pipeline's IR, stored once however many versions and runs use it. Named `sha256-<hex>` of its JSON.
 pub static PIPELINE_SPEC: Kind = kind("PipelineSpec", "pipelinespecs", |_| Ok(()), &[]);
 /// A group of runs; its name is its experiment_id.
-pub static EXPERIMENT: Kind = kind("Experiment", "experiments", |o| display_name(o), &[DISPLAY]);
+pub static EXPERIMENT: Kind = kind("Experiment", "experiments", display_name, &[DISPLAY]);
 /// One execution of a pipeline; its name is its run_id.
 pub static RUN: Kind = kind(
     "Run",

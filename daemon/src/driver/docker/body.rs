@@ -5,15 +5,23 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, NetworkingConfig, ResourcesUlimits,
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
+    NetworkingConfig, ResourcesUlimits,
 };
 
 use crate::driver::{BOX_LABEL, NAMESPACE_LABEL, POD_LABEL, UID_LABEL, Want};
 
 /// What root keeps inside a container: enough for `apt`, `pip` and `chown` in its own file system, nothing on
 /// the host. A container that runs as another user gains nothing from them.
-const CAPABILITIES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "KILL"];
+const CAPABILITIES: &[&str] = &[
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "SETGID",
+    "SETUID",
+    "KILL",
+];
 const PIDS: i64 = 4096;
 
 /// The engine's create request for a container.
@@ -71,13 +79,17 @@ fn host_config(want: &Want) -> HostConfig {
     });
     HostConfig {
         network_mode: Some(want.network.clone()),
-        extra_hosts: Some(want.hosts.iter().map(|(n, ip)| format!("{n}:{ip}")).collect()),
+        extra_hosts: Some(
+            want.hosts
+                .iter()
+                .map(|(n, ip)| format!("{n}:{ip}"))
+                .collect(),
+        ),
         mounts: Some(mounts.chain(tmpfs).collect()),
         memory: Some(memory),
         // Swap equal to memory means no swap: a step that is too big ends, it does not slow the box down.
         memory_swap: Some(memory),
-        nano_cpus: (want.nano_cpus > 0)
-            .then(|| i64::try_from(want.nano_cpus).unwrap_or(i64::MAX)),
+        nano_cpus: (want.nano_cpus > 0).then(|| i64::try_from(want.nano_cpus).unwrap_or(i64::MAX)),
         pids_limit: Some(PIDS),
         shm_size: Some(i64::try_from(want.shm).unwrap_or(i64::MAX)),
         cap_drop: Some(vec!["ALL".into()]),
@@ -119,7 +131,10 @@ mod tests {
         assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
         assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
         assert_eq!(host.pids_limit, Some(PIDS));
-        assert_eq!((host.memory, host.memory_swap), (Some(1 << 30), Some(1 << 30)));
+        assert_eq!(
+            (host.memory, host.memory_swap),
+            (Some(1 << 30), Some(1 << 30))
+        );
         assert_eq!(host.network_mode.as_deref(), Some("kfbox-b-ns"));
         // Everything else stays as the engine's own safe default.
         assert!(host.privileged.is_none() && host.devices.is_none() && host.binds.is_none());

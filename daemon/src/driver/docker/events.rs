@@ -69,7 +69,9 @@ impl Witness {
         }
         code != 0
             && finished_at.parse::<jiff::Timestamp>().is_ok_and(|at| {
-                seen.outages.iter().any(|(from, to)| (*from..=*to).contains(&at))
+                seen.outages
+                    .iter()
+                    .any(|(from, to)| (*from..=*to).contains(&at))
             })
     }
 }
@@ -89,7 +91,9 @@ pub(super) fn follow(
                 .is_ok_and(|pong| pong.is_ok())
             {
                 // Listen first, then tell that everything may have changed: nothing falls between.
-                let options = query::EventsOptionsBuilder::default().filters(&filters).build();
+                let options = query::EventsOptionsBuilder::default()
+                    .filters(&filters)
+                    .build();
                 let mut events = docker.events(Some(options));
                 if let Some(from) = down_since.take() {
                     witness.outage(from, jiff::Timestamp::now());
@@ -115,11 +119,15 @@ pub(super) fn follow(
 }
 
 fn tokio_util_stream<T>(rx: tokio::sync::mpsc::Receiver<T>) -> impl Stream<Item = T> {
-    futures::stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|item| (item, rx)) })
+    futures::stream::unfold(rx, |mut rx| async move {
+        rx.recv().await.map(|item| (item, rx))
+    })
 }
 
 async fn pump(
-    events: &mut (impl Stream<Item = Result<bollard::models::EventMessage, bollard::errors::Error>> + Unpin),
+    events: &mut (
+             impl Stream<Item = Result<bollard::models::EventMessage, bollard::errors::Error>> + Unpin
+         ),
     tx: &tokio::sync::mpsc::Sender<Change>,
     witness: &Witness,
 ) {
@@ -151,12 +159,21 @@ mod tests {
         let at = "2026-01-01T00:00:10Z";
         assert!(!witness.interrupted("a", 0, at));
         assert!(!witness.interrupted("a", 1, at));
-        assert!(witness.interrupted("a", 137, at), "killed, and not for its memory");
+        assert!(
+            witness.interrupted("a", 137, at),
+            "killed, and not for its memory"
+        );
         witness.signalled("a");
-        assert!(witness.interrupted("a", 0, at), "ended early because it was told to");
+        assert!(
+            witness.interrupted("a", 0, at),
+            "ended early because it was told to"
+        );
         let second = |s: i64| jiff::Timestamp::from_second(1_767_225_600 + s).unwrap_or_default();
         witness.outage(second(5), second(15));
-        assert!(witness.interrupted("b", 1, at), "failed while the engine went away");
+        assert!(
+            witness.interrupted("b", 1, at),
+            "failed while the engine went away"
+        );
         assert!(!witness.interrupted("b", 1, "2026-01-01T00:00:20Z"));
         assert!(!witness.interrupted("b", 0, at), "finished in time");
     }

@@ -88,7 +88,10 @@ async fn call<T>(
 
 fn translate(what: &str, e: ApiError) -> Error {
     match e {
-        ApiError::DockerResponseServerError { status_code, message } => {
+        ApiError::DockerResponseServerError {
+            status_code,
+            message,
+        } => {
             let message = message.trim().to_string();
             let code = match status_code {
                 404 => Code::NotFound,
@@ -210,7 +213,9 @@ impl Driver for DockerDriver {
             .start_container(name, None::<query::StartContainerOptions>);
         match tokio::time::timeout(Duration::from_secs(120), start).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(ApiError::DockerResponseServerError { status_code: 304, .. })) => Ok(()),
+            Ok(Err(ApiError::DockerResponseServerError {
+                status_code: 304, ..
+            })) => Ok(()),
             Ok(Err(e)) => Err(translate("start", e)),
             Err(_) => Err(unavailable("start: no answer in 120 s")),
         }
@@ -245,11 +250,7 @@ impl Driver for DockerDriver {
         }
     }
 
-    async fn logs(
-        &self,
-        name: &str,
-        q: LogQuery,
-    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+    async fn logs(&self, name: &str, q: LogQuery) -> Result<BoxStream<'static, Result<Bytes>>> {
         let tail = q.tail.map_or_else(|| "all".into(), |n| n.to_string());
         let options = query::LogsOptionsBuilder::default()
             .stdout(true)
@@ -306,7 +307,9 @@ impl Driver for DockerDriver {
             .docker
             .inspect_container(name, None::<query::InspectContainerOptions>);
         let base = call("inspect", inspect).await?.image.unwrap_or_default();
-        let config = call("image", self.docker.inspect_image(&base)).await?.config;
+        let config = call("image", self.docker.inspect_image(&base))
+            .await?
+            .config;
         let config = config.unwrap_or_default();
         let (repo, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
         let options = query::CommitContainerOptionsBuilder::default()
@@ -374,7 +377,9 @@ impl Driver for DockerDriver {
             "Docker {}, storage driver {}, cgroup v{}, {} CPUs, {:.1} GiB",
             info.server_version.unwrap_or_default(),
             info.driver.unwrap_or_default(),
-            info.cgroup_version.map(|v| v.to_string()).unwrap_or_default(),
+            info.cgroup_version
+                .map(|v| v.to_string())
+                .unwrap_or_default(),
             info.ncpu.unwrap_or_default(),
             info.mem_total.unwrap_or_default() as f64 / f64::from(1 << 30),
         ))

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream::{self, BoxStream}};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use kfbox_store::{
     Code, Error, Object, Result,
     kinds::core::{Phase, PodStatus},
@@ -21,7 +24,11 @@ pub(super) async fn keep(ctx: &Ctx, pod: &Object, container: &str) -> Result<()>
     let file = ctx.log_file(&pod.metadata.namespace, &pod.metadata.name);
     let part = file.with_extension("part");
     let io = |e: std::io::Error| {
-        let code = if e.kind() == std::io::ErrorKind::StorageFull { Code::StorageFull } else { Code::Unavailable };
+        let code = if e.kind() == std::io::ErrorKind::StorageFull {
+            Code::StorageFull
+        } else {
+            Code::Unavailable
+        };
         Error::new(code, "the log cannot be kept").because(e)
     };
     if let Some(folder) = file.parent() {
@@ -54,13 +61,21 @@ impl Runtime for PodLogs {
         let name = want::container_name(&self.0.box_id, pod);
         let file = self.0.log_file(&pod.metadata.namespace, &pod.metadata.name);
         let stamped = if tokio::fs::try_exists(&file).await.unwrap_or(false) {
-            saved(file, options.tail_lines, options.since.map(|at| at.as_second())).await?
+            saved(
+                file,
+                options.tail_lines,
+                options.since.map(|at| at.as_second()),
+            )
+            .await?
         } else {
             let status: PodStatus = pod.status()?;
             if status.phase == Phase::Pending && status.container_statuses.is_empty() {
                 return Err(Error::new(
                     Code::Precondition,
-                    format!("container of pod \"{}\" is waiting to start", pod.metadata.name),
+                    format!(
+                        "container of pod \"{}\" is waiting to start",
+                        pod.metadata.name
+                    ),
                 ));
             }
             let query = LogQuery {
@@ -70,7 +85,11 @@ impl Runtime for PodLogs {
             };
             self.0.driver.logs(&name, query).await?
         };
-        Ok(if options.timestamps { stamped } else { without_times(stamped) })
+        Ok(if options.timestamps {
+            stamped
+        } else {
+            without_times(stamped)
+        })
     }
 }
 
@@ -82,7 +101,8 @@ async fn saved(
     let io = |e: std::io::Error| Error::new(Code::Unavailable, "the log cannot be read").because(e);
     let mut skip = 0_u64;
     if let Some(tail) = tail {
-        let mut lines = BufReader::new(tokio::fs::File::open(&file).await.map_err(io)?).split(b'\n');
+        let mut lines =
+            BufReader::new(tokio::fs::File::open(&file).await.map_err(io)?).split(b'\n');
         let mut total = 0_u64;
         while lines.next_segment().await.map_err(io)?.is_some() {
             total += 1;

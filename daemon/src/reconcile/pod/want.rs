@@ -1,6 +1,9 @@
 //! From a PodSpec to a [`Want`]: pure, and it refuses what it does not understand.
 
-use std::{collections::BTreeMap, path::{Component, Path}};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path},
+};
 
 use k8s_openapi::{
     api::core::v1::{PodSpec, ResourceRequirements, Volume},
@@ -27,7 +30,10 @@ pub const BOX_NAMES: &[&str] = &[
 /// The container's name: unique in the engine, the same after every crash.
 pub(super) fn container_name(box_id: &str, pod: &Object) -> String {
     let uid = pod.metadata.uid.get(..8).unwrap_or(&pod.metadata.uid);
-    format!("kfbox-{box_id}-{}-{}-{uid}", pod.metadata.namespace, pod.metadata.name)
+    format!(
+        "kfbox-{box_id}-{}-{}-{uid}",
+        pod.metadata.namespace, pod.metadata.name
+    )
 }
 
 /// Works out the container of a Pod.
@@ -44,7 +50,11 @@ pub(super) fn want(
     let mut env = Vec::new();
     for var in container.env.iter().flatten() {
         if let Some(source) = &var.value_from {
-            let path = source.field_ref.as_ref().map(|f| f.field_path.as_str()).unwrap_or_default();
+            let path = source
+                .field_ref
+                .as_ref()
+                .map(|f| f.field_path.as_str())
+                .unwrap_or_default();
             env.push((var.name.clone(), field(pod, path).ok_or_else(|| {
                 Error::invalid(format!(
                     "spec.containers[0].env[{}].valueFrom: only fieldRef to metadata.name, .namespace, .uid, .labels['x'] and .annotations['x'] is supported",
@@ -57,15 +67,23 @@ pub(super) fn want(
     }
     let security = container.security_context.as_ref();
     let pod_security = spec.security_context.as_ref();
-    let user = security.and_then(|s| s.run_as_user).or(pod_security.and_then(|s| s.run_as_user));
-    let group = security.and_then(|s| s.run_as_group).or(pod_security.and_then(|s| s.run_as_group));
+    let user = security
+        .and_then(|s| s.run_as_user)
+        .or(pod_security.and_then(|s| s.run_as_user));
+    let group = security
+        .and_then(|s| s.run_as_group)
+        .or(pod_security.and_then(|s| s.run_as_group));
     let user = match (user, group) {
         (Some(u), Some(g)) => format!("{u}:{g}"),
         (Some(u), None) => u.to_string(),
         _ => String::new(),
     };
-    let non_root = security.and_then(|s| s.run_as_non_root).or(pod_security.and_then(|s| s.run_as_non_root));
-    if non_root == Some(true) && (user == "0" || user.starts_with("0:") || (user.is_empty() && image.root)) {
+    let non_root = security
+        .and_then(|s| s.run_as_non_root)
+        .or(pod_security.and_then(|s| s.run_as_non_root));
+    if non_root == Some(true)
+        && (user == "0" || user.starts_with("0:") || (user.is_empty() && image.root))
+    {
         return Err(Error::invalid(format!(
             "securityContext.runAsNonRoot: image \"{}\" runs as root: set runAsUser to a user other than 0",
             image.name
@@ -92,7 +110,10 @@ pub(super) fn want(
         tmpfs: volumes.tmpfs,
         mounts: volumes.mounts,
         network: network.name.clone(),
-        hosts: BOX_NAMES.iter().map(|n| (n.to_string(), network.gateway)).collect(),
+        hosts: BOX_NAMES
+            .iter()
+            .map(|n| (n.to_string(), network.gateway))
+            .collect(),
     })
 }
 
@@ -104,7 +125,11 @@ struct Limits {
 
 fn limits(resources: Option<&ResourceRequirements>) -> Result<Limits> {
     let mut out = Limits::default();
-    for (name, quantity) in resources.and_then(|r| r.limits.as_ref()).into_iter().flatten() {
+    for (name, quantity) in resources
+        .and_then(|r| r.limits.as_ref())
+        .into_iter()
+        .flatten()
+    {
         let value = parse_quantity(quantity).map_err(|e| {
             Error::invalid(format!("spec.containers[0].resources.limits.{name}: {e}"))
         })?;
@@ -129,14 +154,18 @@ fn limits(resources: Option<&ResourceRequirements>) -> Result<Limits> {
 
 /// A Pod's own memory limit in bytes, if it has one.
 pub(super) fn memory_limit(spec: &PodSpec) -> Option<u64> {
-    limits(spec.containers.first()?.resources.as_ref()).ok()?.memory
+    limits(spec.containers.first()?.resources.as_ref())
+        .ok()?
+        .memory
 }
 
 /// What a Pod asks to be reserved: CPUs and bytes. Requests default to limits, as in Kubernetes.
 pub fn requests(spec: &PodSpec) -> (f64, u64) {
     let empty = BTreeMap::new();
     let resources = spec.containers.first().and_then(|c| c.resources.as_ref());
-    let requests = resources.and_then(|r| r.requests.as_ref()).unwrap_or(&empty);
+    let requests = resources
+        .and_then(|r| r.requests.as_ref())
+        .unwrap_or(&empty);
     let limits = resources.and_then(|r| r.limits.as_ref()).unwrap_or(&empty);
     let amount = |name: &str| {
         requests
@@ -152,11 +181,13 @@ pub fn requests(spec: &PodSpec) -> (f64, u64) {
 pub fn parse_quantity(quantity: &Quantity) -> std::result::Result<f64, String> {
     let text = quantity.0.trim();
     let bad = || format!("\"{text}\" is not a quantity such as 500m, 2, 512Mi or 4G");
+    let exponent = |rest: &str| rest.starts_with(|d: char| d.is_ascii_digit() || "+-".contains(d));
     let split = text
         .char_indices()
-        .find(|(i, c)| {
-            !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))
-                && !(matches!(c, 'e' | 'E') && text[i + 1..].starts_with(|d: char| d.is_ascii_digit() || d == '-' || d == '+'))
+        .find(|(i, c)| match c {
+            '0'..='9' | '.' | '+' | '-' => false,
+            'e' | 'E' => !exponent(&text[i + 1..]),
+            _ => true,
         })
         .map_or(text.len(), |(i, _)| i);
     let (number, suffix) = text.split_at(split);
@@ -179,7 +210,11 @@ pub fn parse_quantity(quantity: &Quantity) -> std::result::Result<f64, String> {
         _ => return Err(bad()),
     };
     let value: f64 = number.parse().map_err(|_| bad())?;
-    if value.is_finite() && value >= 0.0 { Ok(value * factor) } else { Err(bad()) }
+    if value.is_finite() && value >= 0.0 {
+        Ok(value * factor)
+    } else {
+        Err(bad())
+    }
 }
 
 /// Bytes for people.
@@ -211,11 +246,18 @@ fn volumes(ctx: &Ctx, spec: &PodSpec) -> Result<Volumes> {
                     mount.name
                 ))
             })?;
-        if let Some(empty) = volume.empty_dir.as_ref().filter(|e| e.medium.as_deref() == Some("Memory")) {
+        if let Some(empty) = volume
+            .empty_dir
+            .as_ref()
+            .filter(|e| e.medium.as_deref() == Some("Memory"))
+        {
             // Bounded by the container's own memory when no size is given.
             let size = match &empty.size_limit {
                 Some(limit) => parse_quantity(limit).map_err(|e| {
-                    Error::invalid(format!("spec.volumes[{}].emptyDir.sizeLimit: {e}", volume.name))
+                    Error::invalid(format!(
+                        "spec.volumes[{}].emptyDir.sizeLimit: {e}",
+                        volume.name
+                    ))
                 })? as u64,
                 None => memory_limit(spec).unwrap_or(ctx.metrics.default_memory),
             };
@@ -237,14 +279,26 @@ fn volumes(ctx: &Ctx, spec: &PodSpec) -> Result<Volumes> {
 }
 
 fn store_path(volume: &Volume) -> Result<(String, bool)> {
-    let csi = volume.csi.as_ref().filter(|c| c.driver == STORE_VOLUME).ok_or_else(|| {
-        Error::invalid(format!("spec.volumes[{}]: this version mounts the box's own folders only", volume.name))
-    })?;
+    let csi = volume
+        .csi
+        .as_ref()
+        .filter(|c| c.driver == STORE_VOLUME)
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "spec.volumes[{}]: this version mounts the box's own folders only",
+                volume.name
+            ))
+        })?;
     let attributes = csi.volume_attributes.clone().unwrap_or_default();
     let path = attributes.get("path").cloned().unwrap_or_default();
-    let plain = Path::new(&path).components().all(|c| matches!(c, Component::Normal(_)));
+    let plain = Path::new(&path)
+        .components()
+        .all(|c| matches!(c, Component::Normal(_)));
     if path.is_empty() || !plain {
-        return Err(Error::invalid(format!("spec.volumes[{}].csi: not a folder of the box", volume.name)));
+        return Err(Error::invalid(format!(
+            "spec.volumes[{}].csi: not a folder of the box",
+            volume.name
+        )));
     }
     Ok((path, csi.read_only.unwrap_or(false)))
 }

@@ -1,6 +1,10 @@
 //! One attempt of a container task: the cache, the environment, the Pod with its folders, and the outputs.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use k8s_openapi::{
     api::core::v1::{
@@ -14,8 +18,8 @@ use kfbox_store::{
     blob::SCHEMES,
     kinds::{
         core::STORE_VOLUME,
-        ir::{ContainerSpec, KubernetesConfig},
         environment::{ENVIRONMENT, EnvironmentPhase, EnvironmentStatus},
+        ir::{ContainerSpec, KubernetesConfig},
         pipeline::{Attempt, CACHE_ENTRY, CacheEntrySpec, RUN_ID, TaskState, TaskStatus, Values},
     },
     now_micros,
@@ -49,10 +53,14 @@ impl Tasks {
             Ok(plan) => plan,
             Err(e) => {
                 let status = step.status.clone();
-                return self.end(step.key, status, TaskState::Failed, &e.message).await;
+                return self
+                    .end(step.key, status, TaskState::Failed, &e.message)
+                    .await;
             }
         };
-        if attempt == 0 && let Some(fingerprint) = fingerprint(step) {
+        if attempt == 0
+            && let Some(fingerprint) = fingerprint(step)
+        {
             if let Some(hit) = self.cached(step, &fingerprint).await? {
                 let mut status = step.status.clone();
                 status.fingerprint = fingerprint;
@@ -67,7 +75,9 @@ impl Tasks {
             Err(e) if e.code == Code::NotFound => {
                 tracing::warn!(task = step.spec.path, context = e.context, "{e}");
                 let status = step.status.clone();
-                return self.end(step.key, status, TaskState::Failed, &e.message).await;
+                return self
+                    .end(step.key, status, TaskState::Failed, &e.message)
+                    .await;
             }
             Err(e) => return Err(e),
         };
@@ -83,7 +93,9 @@ impl Tasks {
                 }
                 Built::Failed(message) => {
                     let status = step.status.clone();
-                    return self.end(step.key, status, TaskState::Failed, &message).await;
+                    return self
+                        .end(step.key, status, TaskState::Failed, &message)
+                        .await;
                 }
             },
         };
@@ -92,12 +104,26 @@ impl Tasks {
 
     fn plan(&self, step: &Step<'_>, attempt: usize) -> Result<ContainerPlan> {
         let container = container(step)?;
-        let dag_path = step.spec.path.rsplit_once('/').map_or("root", |(dag, _)| dag);
+        let dag_path = step
+            .spec
+            .path
+            .rsplit_once('/')
+            .map_or("root", |(dag, _)| dag);
         let uuid = resolve::task_uuid(&step.job, dag_path, &step.spec.name);
-        let task = TaskId { name: &step.spec.name, uuid: &uuid };
+        let task = TaskId {
+            name: &step.spec.name,
+            uuid: &uuid,
+        };
         let inputs = &step.spec.inputs;
-        plan_container(step.at.component, container, inputs, &self.places(step, attempt), task, &step.job)
-            .map_err(|e| Error::invalid(e.to_string()))
+        plan_container(
+            step.at.component,
+            container,
+            inputs,
+            &self.places(step, attempt),
+            task,
+            &step.job,
+        )
+        .map_err(|e| Error::invalid(e.to_string()))
     }
 
     fn places(&self, step: &Step<'_>, attempt: usize) -> Places {
@@ -119,8 +145,16 @@ impl Tasks {
         let wanted = environment(&step.key.namespace, image, setup)?;
         let key = Ref::new(&ENVIRONMENT, &step.key.namespace, &wanted.metadata.name);
         // Registered before looking: a change after the look wakes the Task.
-        self.waiting().entry(key.clone()).or_default().insert(step.key.clone());
-        let since = step.task.metadata.creation_timestamp.clone().unwrap_or_default();
+        self.waiting()
+            .entry(key.clone())
+            .or_default()
+            .insert(step.key.clone());
+        let since = step
+            .task
+            .metadata
+            .creation_timestamp
+            .clone()
+            .unwrap_or_default();
         let at = key.clone();
         let current = self
             .ctx
@@ -153,7 +187,10 @@ impl Tasks {
                 Err(e) if e.code == Code::NotFound => {
                     // Somebody removed the image: build it again.
                     self.ctx.store.delete(&key).await?;
-                    return Err(Error::new(Code::Conflict, "its environment's image is gone"));
+                    return Err(Error::new(
+                        Code::Conflict,
+                        "its environment's image is gone",
+                    ));
                 }
                 Err(e) => return Err(e),
             },
@@ -170,7 +207,12 @@ impl Tasks {
         attempt: usize,
     ) -> Result<Action> {
         let pod_name = pod_name(step.task, &step.spec.name, attempt);
-        let label = step.at.component.executor_label.as_deref().unwrap_or_default();
+        let label = step
+            .at
+            .component
+            .executor_label
+            .as_deref()
+            .unwrap_or_default();
         let settings = step
             .pipeline
             .kubernetes(label)
@@ -182,18 +224,41 @@ impl Tasks {
             .await
             .map_err(Error::internal)??;
         let pod_spec = pod_spec(plan, &settings, image, command, attempt, volumes);
-        let ready_at = if attempt == 0 { step.spec.ready_at.clone() } else { now_micros() };
+        let ready_at = if attempt == 0 {
+            step.spec.ready_at.clone()
+        } else {
+            now_micros()
+        };
         // Waiting for packages is not the box's own delay.
-        let ready_at = if step.status.message.is_empty() { ready_at } else { now_micros() };
-        let mut pod = new_pod(&step.key.namespace, &pod_name, &pod_spec, step.task, &ready_at)?;
-        pod.metadata.labels.insert(RUN_ID.into(), step.spec.run_id.clone());
-        pod.metadata.labels.extend(settings.pod_metadata.labels.clone());
-        pod.metadata.annotations.extend(settings.pod_metadata.annotations.clone());
+        let ready_at = if step.status.message.is_empty() {
+            ready_at
+        } else {
+            now_micros()
+        };
+        let mut pod = new_pod(
+            &step.key.namespace,
+            &pod_name,
+            &pod_spec,
+            step.task,
+            &ready_at,
+        )?;
+        pod.metadata
+            .labels
+            .insert(RUN_ID.into(), step.spec.run_id.clone());
+        pod.metadata
+            .labels
+            .extend(settings.pod_metadata.labels.clone());
+        pod.metadata
+            .annotations
+            .extend(settings.pod_metadata.annotations.clone());
         let mut status = step.status.clone();
         status.pod_name.clone_from(&pod_name);
         status.message.clear();
         status.retry_at = None;
-        status.attempts.push(Attempt { pod_name, ..Attempt::default() });
+        status.attempts.push(Attempt {
+            pod_name,
+            ..Attempt::default()
+        });
         let (key, uid) = (step.key.clone(), step.task.metadata.uid.clone());
         self.ctx
             .store
@@ -214,7 +279,10 @@ impl Tasks {
     pub(super) async fn collect(&self, step: &Step<'_>) -> Result<Values> {
         let attempt = step.status.attempts.len().saturating_sub(1);
         let plan = self.plan(step, attempt)?;
-        let root = self.ctx.blobs.path(&self.places(step, attempt).task_root_uri)?;
+        let root = self
+            .ctx
+            .blobs
+            .path(&self.places(step, attempt).task_root_uri)?;
         let host = HostPaths {
             outputs_dir: self.ctx.step_dir(&step.status.pod_name).join("outputs"),
             metadata_file: root.join("output_metadata.json"),
@@ -230,7 +298,12 @@ impl Tasks {
 
 /// The executor of a step, as its component names it.
 fn container<'a>(step: &Step<'a>) -> Result<&'a ContainerSpec> {
-    let label = step.at.component.executor_label.as_deref().unwrap_or_default();
+    let label = step
+        .at
+        .component
+        .executor_label
+        .as_deref()
+        .unwrap_or_default();
     step.pipeline
         .spec
         .deployment_spec
@@ -243,7 +316,12 @@ fn container<'a>(step: &Step<'a>) -> Result<&'a ContainerSpec> {
 /// What decides a step's outputs, when caching is on: apart per pipeline name, as upstream.
 fn fingerprint(step: &Step<'_>) -> Option<String> {
     let inputs = &step.spec.inputs;
-    let own = cache::fingerprint(step.at.task, step.at.component, container(step).ok()?, inputs)?;
+    let own = cache::fingerprint(
+        step.at.task,
+        step.at.component,
+        container(step).ok()?,
+        inputs,
+    )?;
     let digest = Sha256::digest(format!("{}\0{own}", step.job.pipeline_name));
     Some(hex::encode(digest))
 }
@@ -282,7 +360,11 @@ impl Volumes {
         task_root: &str,
         pod_name: &str,
     ) -> Result<Self> {
-        let mut out = Self { volumes: Vec::new(), mounts: Vec::new(), make: Vec::new() };
+        let mut out = Self {
+            volumes: Vec::new(),
+            mounts: Vec::new(),
+            make: Vec::new(),
+        };
         let data = &room.ctx.data;
         let scratch = room.ctx.step_dir(pod_name);
         out.make.push(scratch.clone());
@@ -306,7 +388,10 @@ impl Volumes {
             }
         }
         if let Some(shared) = &settings.enabled_shared_memory {
-            out.memory("/dev/shm", Some(shared.size.clone()).filter(|s| !s.is_empty()));
+            out.memory(
+                "/dev/shm",
+                Some(shared.size.clone()).filter(|s| !s.is_empty()),
+            );
         }
         let root = room.ctx.blobs.path(task_root)?;
         out.make.push(root.clone());
@@ -314,7 +399,9 @@ impl Volumes {
         out.add(data, &root, &inside, false)?;
         for (uri, path) in &plan.input_artifact_paths {
             // An artifact that its maker never wrote, or that lies elsewhere, has nothing to mount.
-            let Ok(host) = room.ctx.blobs.path(uri) else { continue };
+            let Ok(host) = room.ctx.blobs.path(uri) else {
+                continue;
+            };
             if host.exists() && !out.mounts.iter().any(|m| m.mount_path == *path) {
                 out.add(data, &host, path, true)?;
             }
@@ -332,11 +419,19 @@ impl Volumes {
             }),
             ..Default::default()
         });
-        self.mounts.push(VolumeMount { name, mount_path: target.into(), ..Default::default() });
+        self.mounts.push(VolumeMount {
+            name,
+            mount_path: target.into(),
+            ..Default::default()
+        });
     }
 
     fn add(&mut self, data: &Path, host: &Path, target: &str, read_only: bool) -> Result<()> {
-        let path = host.strip_prefix(data).map_err(Error::internal)?.to_string_lossy().into_owned();
+        let path = host
+            .strip_prefix(data)
+            .map_err(Error::internal)?
+            .to_string_lossy()
+            .into_owned();
         let name = format!("v{}", self.volumes.len());
         self.volumes.push(Volume {
             name: name.clone(),
@@ -360,8 +455,13 @@ impl Volumes {
 
 fn make_open(folder: &Path) -> Result<()> {
     let io = |e: std::io::Error| {
-        let code = if e.kind() == std::io::ErrorKind::StorageFull { Code::StorageFull } else { Code::Unavailable };
-        Error::new(code, "the step's folders cannot be made").because(format!("{}: {e}", folder.display()))
+        let code = if e.kind() == std::io::ErrorKind::StorageFull {
+            Code::StorageFull
+        } else {
+            Code::Unavailable
+        };
+        Error::new(code, "the step's folders cannot be made")
+            .because(format!("{}: {e}", folder.display()))
     };
     std::fs::create_dir_all(folder).map_err(io)?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o1777)).map_err(io)
@@ -376,7 +476,10 @@ fn pod_spec(
     volumes: Volumes,
 ) -> PodSpec {
     let field = |path: &str| EnvVarSource {
-        field_ref: Some(ObjectFieldSelector { field_path: path.into(), ..Default::default() }),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: path.into(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let value = |name: &str, value: String| EnvVar {
@@ -395,7 +498,12 @@ fn pod_spec(
         value("KFP_RETRY_INDEX", attempt.to_string()),
     ];
     env.extend(plan.env.iter().map(|(k, v)| value(k, v.clone())));
-    env.extend(settings.field_path_as_env.iter().map(|f| from(&f.name, &f.field_path)));
+    env.extend(
+        settings
+            .field_path_as_env
+            .iter()
+            .map(|f| from(&f.name, &f.field_path)),
+    );
     let quantities = |cpu: &Option<String>, memory: &Option<String>| {
         let amounts = [("cpu", cpu), ("memory", memory)];
         let map: BTreeMap<_, _> = amounts
