@@ -1,2 +1,3 @@
 //! (skeleton)
+mod pipeline;
 fn main() {}

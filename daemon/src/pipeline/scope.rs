@@ -34,7 +34,11 @@ pub struct Artifact {
     #[serde(default)]
     pub metadata: Map<String, Value>,
     /// A path inside the container where it lies instead of at its URI's place.
-    #[serde(default, rename = "customPath", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "customPath",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub custom_path: Option<String>,
 }
 
@@ -90,6 +94,8 @@ pub struct TaskView {
 /// What is known inside one instance of a DAG.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scope {
+    /// Which instance: `root`, `root/exit-handler-1`. Gives its tasks their ids.
+    pub path: String,
     /// The inputs of the DAG itself.
     pub inputs: Inputs,
     /// By task name. A task that is not here has not been reached.
