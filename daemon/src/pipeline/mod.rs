@@ -15,3 +15,5 @@ pub mod placeholder;
 pub mod plan;
 pub mod resolve;
 pub mod scope;
+#[cfg(test)]
+mod tests;
