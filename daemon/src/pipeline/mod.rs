@@ -15,6 +15,8 @@ pub mod placeholder;
 pub mod plan;
 pub mod resolve;
 pub mod scope;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

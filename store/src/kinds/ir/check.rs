@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::check_dag::{Place, check_dag};
+use super::check_dag::{Place, check_dag, is_path_safe};
 use super::error::{IrError, hint};
 use super::graph::find_cycle;
 use super::spec::{ComponentSpec, ExecutorSpec, Pipeline, PipelineSpec};
@@ -70,6 +70,17 @@ fn check_component(
     component: &ComponentSpec,
     errors: &mut Vec<IrError>,
 ) {
+    let outputs = &component.output_definitions;
+    let parameters = outputs.parameters.keys().map(|name| ("parameters", name));
+    let artifacts = outputs.artifacts.keys().map(|name| ("artifacts", name));
+    for (sort, name) in parameters.chain(artifacts) {
+        if !is_path_safe(name) {
+            errors.push(IrError::new(
+                format!("{at}.outputDefinitions.{sort}.{name}"),
+                "the name of an output becomes part of paths: use letters, digits, '-', '_' and '.'",
+            ));
+        }
+    }
     match (&component.dag, &component.executor_label) {
         (Some(_), Some(_)) => errors.push(IrError::new(
             at,

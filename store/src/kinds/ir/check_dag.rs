@@ -394,8 +394,8 @@ fn no_task(at: String, name: &str, dag: &DagSpec) -> IrError {
     )
 }
 
-/// Task names become parts of artifact URIs and of paths.
-fn is_path_safe(name: &str) -> bool {
+/// Whether a name can be one part of a path. Names of tasks and outputs become parts of artifact URIs and paths.
+pub(super) fn is_path_safe(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 200
         && name != "."

@@ -108,7 +108,7 @@ pub fn conform(kind: ParameterType, value: Value, as_text: bool) -> Result<Value
         }
         ParameterType::String => {
             if as_text && !value.is_string() {
-                return Ok(Value::String(value.to_string()));
+                return Ok(Value::String(as_text_value(&value)));
             }
             value.is_string()
         }
@@ -156,6 +156,14 @@ fn whole(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(whole).collect()),
         Value::Object(map) => Value::Object(map.into_iter().map(|(k, v)| (k, whole(v))).collect()),
         other => other,
+    }
+}
+
+/// A value as text: numbers in full, the rest as JSON.
+fn as_text_value(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or_default().to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -14,6 +14,8 @@ mod retry;
 mod spec;
 mod support;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use check::check;
 pub use error::IrError;

@@ -153,6 +153,10 @@ fn yaml(text: &str) -> Result<Vec<Value>, serde_saphyr::Error> {
             max_nodes: 2_000_000,
             max_documents: 16,
         },
+        // What aliases unfold to is ours to build and walk: a few lines must not become millions of nodes.
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 200_000,
+        },
         with_snippet: false,
     };
     serde_saphyr::from_multiple_with_options(text, options)

@@ -1,0 +1,542 @@
+//! The IR against what real compilers write, against broken files, and against noise.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+/// A small pipeline that is right: a producer and a consumer.
+fn sample() -> Value {
+    json!({
+        "pipelineInfo": {"name": "p"},
+        "schemaVersion": "2.1.0",
+        "components": {
+            "comp-make": {
+                "executorLabel": "exec-a",
+                "outputDefinitions": {"parameters": {"out": {"parameterType": "NUMBER_INTEGER"}}}
+            },
+            "comp-take": {
+                "executorLabel": "exec-a",
+                "inputDefinitions": {"parameters": {"x": {"parameterType": "NUMBER_INTEGER"}}}
+            }
+        },
+        "deploymentSpec": {"executors": {"exec-a": {"container": {"image": "i"}}}},
+        "root": {
+            "dag": {"tasks": {
+                "make": {"componentRef": {"name": "comp-make"}},
+                "take": {
+                    "componentRef": {"name": "comp-take"},
+                    "dependentTasks": ["make"],
+                    "inputs": {"parameters": {"x": {
+                        "taskOutputParameter": {"producerTask": "make", "outputParameterKey": "out"}
+                    }}}
+                }
+            }},
+            "inputDefinitions": {"parameters": {
+                "n": {"parameterType": "NUMBER_INTEGER", "defaultValue": 3.0},
+                "rate": {"parameterType": "NUMBER_DOUBLE"},
+                "mode": {"parameterType": "STRING", "isOptional": true, "literals": ["a", "b"]}
+            }}
+        }
+    })
+}
+
+fn set(value: &mut Value, pointer: &str, new: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    value.pointer_mut(parent).unwrap()[key] = new;
+}
+
+fn check_value(value: &Value) -> Result<(), IrError> {
+    check(&Pipeline::from_value(value)?)
+}
+
+#[test]
+fn each_fault_is_named_with_its_place() {
+    check_value(&sample()).unwrap();
+    let take = "/root/dag/tasks/take";
+    for (pointer, new, place, says) in [
+        ("/schemaVersion", json!("2.0.0"), "schemaVersion", "2.1.0"),
+        (
+            "/pipelineInfo",
+            json!({"name": null}),
+            "pipelineInfo.name",
+            "is empty",
+        ),
+        ("/root", json!(null), "root", "is missing"),
+        ("/root/dag", json!(null), "root.dag", "is missing"),
+        (
+            "/root/dag/tasks",
+            json!({}),
+            "root.dag.tasks",
+            "at least one",
+        ),
+        ("/rooot", json!({}), "rooot", "did you mean \"root\"?"),
+        (
+            "/root/dag/tasks/make/componentRef/name",
+            json!("comp-mak"),
+            "root.dag.tasks.make.componentRef.name",
+            "did you mean \"comp-make\"?",
+        ),
+        (
+            "/components/comp-make/executorLabel",
+            json!("exec-b"),
+            "components.comp-make.executorLabel",
+            "did you mean \"exec-a\"?",
+        ),
+        (
+            "/root/dag/tasks/take/dependentTasks",
+            json!(["mak"]),
+            "root.dag.tasks.take.dependentTasks[0]",
+            "no task \"mak\"",
+        ),
+        (
+            "/root/dag/tasks/take/dependentTasks",
+            json!("make"),
+            "root.dag.tasks.take.dependentTasks",
+            "sequence",
+        ),
+        (
+            "/root/dag/tasks/take/inputs/parameters/x/taskOutputParameter/outputParameterKey",
+            json!("uot"),
+            "root.dag.tasks.take.inputs.parameters.x.taskOutputParameter",
+            "no output parameter \"uot\"",
+        ),
+        (
+            "/root/dag/tasks/take/inputs/parameters/x",
+            json!({"componentInputParameter": "nn"}),
+            "root.dag.tasks.take.inputs.parameters.x.componentInputParameter",
+            "did you mean \"n\"?",
+        ),
+        (
+            "/root/dag/tasks/take/inputs",
+            json!({}),
+            "root.dag.tasks.take.inputs.parameters.x",
+            "comp-take requires it",
+        ),
+        (
+            "/root/dag/tasks/take/triggerPolicy",
+            json!({"condition": "1 +"}),
+            "root.dag.tasks.take.triggerPolicy.condition",
+            "not a CEL expression",
+        ),
+        (
+            "/root/dag/tasks/take/retryPolicy",
+            json!({"backoffDuration": "1h"}),
+            "root.dag.tasks.take.retryPolicy.backoffDuration",
+            "seconds",
+        ),
+        (
+            "/root/dag/tasks/make/dependentTasks",
+            json!(["take"]),
+            "root.dag.tasks",
+            "make -> take -> make",
+        ),
+        (
+            "/root/dag/tasks/..",
+            json!({"componentRef": {"name": "comp-make"}}),
+            "root.dag.tasks...",
+            "part of paths",
+        ),
+        (
+            "/components/comp-make/outputDefinitions/parameters/a~1b",
+            json!({"parameterType": "STRING"}),
+            "components.comp-make.outputDefinitions.parameters.a/b",
+            "part of paths",
+        ),
+        (
+            "/components/comp-make/outputDefinitions/parameters/out/parameterType",
+            json!("NUMBER"),
+            "components.comp-make.outputDefinitions.parameters.out.parameterType",
+            "NUMBER_INTEGER",
+        ),
+        (
+            "/root/dag/outputs",
+            json!({"parameters": {"o": {"valueFromParameter": {"producerSubtask": "mk", "outputParameterKey": "out"}}}}),
+            "root.dag.outputs.parameters.o.producerSubtask",
+            "no task \"mk\"",
+        ),
+    ] {
+        let mut value = sample();
+        let pointer = if pointer.ends_with("a~1b") {
+            value
+                .pointer_mut("/components/comp-make/outputDefinitions/parameters")
+                .unwrap()["a/b"] = new;
+            ""
+        } else {
+            set(&mut value, pointer, new);
+            pointer
+        };
+        let error = check_value(&value).unwrap_err();
+        assert_eq!(error.path, place, "{pointer}: {error}");
+        assert!(error.message.contains(says), "{pointer}: {error}");
+    }
+    let _ = take;
+}
+
+#[test]
+fn what_unfolds_without_end_is_refused() {
+    let dag = |name: &str| {
+        json!({"dag": {"tasks": {
+            "a": {"componentRef": {"name": name}}, "b": {"componentRef": {"name": name}}
+        }}})
+    };
+    let mut circle = sample();
+    circle["components"]["comp-x"] = dag("comp-y");
+    circle["components"]["comp-y"] = dag("comp-x");
+    let error = check_value(&circle).unwrap_err();
+    assert!(
+        error.message.contains("comp-x -> comp-y -> comp-x"),
+        "{error}"
+    );
+
+    let mut bomb = sample();
+    for level in 0..60 {
+        bomb["components"][format!("comp-{level}")] = dag(&format!("comp-{}", level + 1));
+    }
+    bomb["components"]["comp-60"] = json!({"executorLabel": "exec-a"});
+    bomb["root"]["dag"]["tasks"]["boom"] = json!({"componentRef": {"name": "comp-0"}});
+    let error = check_value(&bomb).unwrap_err();
+    assert!(error.message.contains("at most 100000"), "{error}");
+}
+
+#[test]
+fn files_are_read_as_yaml_and_json_alike() {
+    let yaml = "\
+# a comment
+pipelineInfo: {name: p}
+schemaVersion: 2.1.0
+base: &b {x: 1}
+root:
+  inputDefinitions:
+    parameters:
+      a: {defaultValue: '007'}
+      b: {defaultValue: 9007199254740993}
+      c: {defaultValue: 1.5e300}
+      d: {defaultValue: null}
+      e: {defaultValue: [yes, 'true', true, ~, 0x10, 1_000]}
+      f:
+        defaultValue: |
+          two
+          lines
+      g: {defaultValue: -0.0}
+      h: {defaultValue: 2020-01-01}
+      i: {defaultValue: 12:30}
+      j: {defaultValue: 123456789012345678901234567890}
+      k: {defaultValue: 'a{{$.inputs}}'}
+---
+platforms:
+  kubernetes: {}
+";
+    let file = parse_file(yaml.replace("base: &b {x: 1}\n", "").as_bytes()).unwrap();
+    let at = |name: &str| {
+        file.spec
+            .pointer(&format!(
+                "/root/inputDefinitions/parameters/{name}/defaultValue"
+            ))
+            .unwrap()
+    };
+    assert_eq!(file.spec["schemaVersion"], json!("2.1.0"));
+    assert_eq!(at("a"), &json!("007"));
+    assert_eq!(at("b"), &json!(9_007_199_254_740_993_i64));
+    assert_eq!(at("c"), &json!(1.5e300));
+    assert_eq!(at("d"), &json!(null));
+    assert_eq!(at("f"), &json!("two\nlines\n"));
+    assert_eq!(at("h"), &json!("2020-01-01"));
+    assert_eq!(at("k"), &json!("a{{$.inputs}}"));
+    println!("{} {} {} {}", at("e"), at("g"), at("i"), at("j"));
+    assert!(file.platform.is_some());
+    let again = PipelineFile::from_value(file.to_value()).unwrap();
+    assert_eq!(again, file);
+
+    let text = serde_json::to_string(&sample()).unwrap();
+    assert_eq!(parse_file(text.as_bytes()).unwrap().spec, sample());
+    assert!(
+        parse_file(yaml.as_bytes())
+            .unwrap_err()
+            .to_string()
+            .contains("base: unknown field")
+    );
+}
+
+#[test]
+fn broken_files_say_where() {
+    for (bytes, says) in [
+        (&b""[..], "empty"),
+        (b" \n---\n", "no pipeline spec"),
+        (b"\xff\xfe\x00", "not text"),
+        (b"{\"a\": ", "not JSON"),
+        (b"a: b: c", "line 1"),
+        (b"- a\n- b", "document 1"),
+        (b"just words", "document 1"),
+        (
+            b"pipelineInfo: {name: a}\n---\npipelineInfo: {name: b}\n",
+            "document 2",
+        ),
+        (
+            b"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\n",
+            "Argo",
+        ),
+        (b"root: 5", "root"),
+    ] {
+        let error = parse_file(bytes).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn bombs_are_bounded() {
+    let mut aliases = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let refs = vec![format!("*a{}", level - 1); 10].join(",");
+        aliases.push_str(&format!("a{level}: &a{level} [{refs}]\n"));
+    }
+    for (name, text) in [
+        ("aliases", aliases),
+        ("depth", "[".repeat(100_000)),
+        ("json depth", "{\"a\":".repeat(100_000)),
+        (
+            "block depth",
+            (0..2000)
+                .map(|i| format!("{}a:\n", " ".repeat(i)))
+                .collect(),
+        ),
+    ] {
+        let started = std::time::Instant::now();
+        assert!(parse_file(text.as_bytes()).is_err(), "{name}");
+        assert!(
+            started.elapsed().as_secs() < 10,
+            "{name} took {:?}",
+            started.elapsed()
+        );
+    }
+    for condition in [
+        "(".repeat(4000),
+        "!".repeat(4000),
+        "-".repeat(4000),
+        "[".repeat(4000),
+        "a.".repeat(2000),
+        "1+".repeat(2000) + "1",
+        "1?".repeat(1300),
+        "a||".repeat(1300) + "a",
+    ] {
+        let mut value = sample();
+        value["root"]["dag"]["tasks"]["take"]["triggerPolicy"] = json!({"condition": condition});
+        let _ = check_value(&value);
+    }
+}
+
+#[test]
+fn run_parameters_are_held_against_the_declaration() {
+    let pipeline = Pipeline::from_value(&sample()).unwrap();
+    let run = |given: Value| {
+        let Value::Object(map) = given else {
+            unreachable!()
+        };
+        runtime_parameters(&pipeline, &map).map_err(|e| e.to_string())
+    };
+    let expected: Map<String, Value> =
+        serde_json::from_str(r#"{"n": 3, "rate": 0.5, "mode": null}"#).unwrap();
+    assert_eq!(run(json!({"rate": 0.5})), Ok(expected));
+    assert_eq!(
+        run(json!({"rate": 1, "n": 7.0, "mode": "a"})).unwrap()["n"].to_string(),
+        "7"
+    );
+    for (given, says) in [
+        (json!({}), "parameters.rate: is required"),
+        (json!({"rate": null}), "parameters.rate: is required"),
+        (json!({"rate": 1, "rat": 2}), "did you mean \"rate\"?"),
+        (json!({"rate": "fast"}), "expects NUMBER_DOUBLE, got STRING"),
+        (json!({"rate": 1, "n": 1.5}), "not a whole number"),
+        (
+            json!({"rate": 1, "n": true}),
+            "expects NUMBER_INTEGER, got BOOLEAN",
+        ),
+        (
+            json!({"rate": 1, "mode": "c"}),
+            "not one of the allowed values: \"a\", \"b\"",
+        ),
+        (json!({"rate": 1, "mode": 5}), "expects STRING"),
+    ] {
+        let error = run(given).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+    let mut status = sample();
+    status["root"]["inputDefinitions"]["parameters"] =
+        json!({"s": {"parameterType": "TASK_FINAL_STATUS", "isOptional": true}});
+    let error =
+        runtime_parameters(&Pipeline::from_value(&status).unwrap(), &Map::new()).unwrap_err();
+    assert!(error.message.contains("TASK_FINAL_STATUS"));
+}
+
+#[test]
+fn values_are_brought_to_type() {
+    let ok = |kind, value, expected| assert_eq!(conform(kind, value, true), Ok(expected));
+    ok(ParameterType::NumberInteger, json!(3.0), json!(3));
+    ok(ParameterType::NumberDouble, json!(3.5), json!(3.5));
+    ok(ParameterType::String, json!(3.0), json!("3"));
+    ok(
+        ParameterType::String,
+        json!(1e21),
+        json!("1000000000000000000000"),
+    );
+    ok(
+        ParameterType::String,
+        json!({"a": [1.0]}),
+        json!("{\"a\":[1]}"),
+    );
+    ok(
+        ParameterType::List,
+        json!([1.0, {"b": 2.0}]),
+        json!([1, {"b": 2}]),
+    );
+    assert!(conform(ParameterType::Boolean, json!("true"), true).is_err());
+    assert!(conform(ParameterType::Struct, json!([]), true).is_err());
+}
+
+#[test]
+fn what_is_not_supported_yet_is_named() {
+    let mut value = sample();
+    value["deploymentSpec"]["executors"]["exec-i"] =
+        json!({"importer": {"artifactUri": {"constant": "gs://a"}}});
+    value["components"]["comp-i"] = json!({"executorLabel": "exec-i"});
+    value["root"]["dag"]["tasks"]["bring"] = json!({"componentRef": {"name": "comp-i"}});
+    value["root"]["dag"]["tasks"]["make"]["parameterIterator"] =
+        json!({"items": {"raw": "[1]"}, "itemInput": "i"});
+    value["deploymentSpec"]["executors"]["exec-a"]["container"]["resources"] =
+        json!({"accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "1"}});
+    let platform = json!({"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-a": {
+        "secretAsEnv": [{"secretName": "s"}], "pvcMount": [], "imagePullPolicy": "Always",
+        "securityContext": {"runAsUser": "65534", "runAsGroup": 0},
+        "podMetadata": {"labels": {"a": "b"}},
+        "enabledSharedMemory": {"size": "1Gi"}
+    }}}, "pipelineConfig": {"workspace": {"size": "1Gi"}}}}});
+    let pipeline =
+        Pipeline::from_value(&json!({"pipeline_spec": value, "platform_spec": platform})).unwrap();
+    let mut places: Vec<String> = unsupported(&pipeline).into_iter().map(|e| e.path).collect();
+    places.sort();
+    places.dedup();
+    assert_eq!(
+        places,
+        [
+            "deploymentSpec.executors.exec-a.container.resources.accelerator",
+            "deploymentSpec.executors.exec-i.importer",
+            "platforms.kubernetes.deploymentSpec.executors.exec-a.secretAsEnv",
+            "platforms.kubernetes.pipelineConfig.workspace",
+            "root.dag.tasks.make.parameterIterator",
+        ]
+    );
+    assert_eq!(
+        notes(&pipeline).first().unwrap().path,
+        "platforms.kubernetes.deploymentSpec.executors.exec-a.imagePullPolicy"
+    );
+    let config = pipeline.kubernetes("exec-a").unwrap();
+    let security = config.security_context.unwrap();
+    assert_eq!((security.user(), security.group()), (Some(65534), Some(0)));
+    assert_eq!(config.pod_metadata.labels["a"], "b");
+    assert_eq!(
+        pipeline.kubernetes("other").unwrap(),
+        KubernetesConfig::default()
+    );
+}
+
+/// Compiled pipelines of the real SDK, where they are present.
+fn corpus() -> Option<Vec<PathBuf>> {
+    let root = match std::env::var_os("KFBOX_CONFORMANCE") {
+        Some(root) => PathBuf::from(root),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance"),
+    };
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.extension().and_then(|e| e.to_str()) {
+                _ if path.is_dir() => folders.push(path),
+                Some("yaml" | "yml" | "json") if path.to_string_lossy().contains("/kfp/") => {
+                    files.push(path)
+                }
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        println!(
+            "skipped: no conformance cases at {}; set KFBOX_CONFORMANCE",
+            root.display()
+        );
+        return None;
+    }
+    Some(files)
+}
+
+#[test]
+fn the_corpus_is_read() {
+    let Some(files) = corpus() else { return };
+    for path in files {
+        let shown = path.display();
+        let bytes = std::fs::read(&path).unwrap();
+        let outcome = parse_file(&bytes).and_then(|file| check(&file.pipeline).map(|()| file));
+        if path.to_string_lossy().contains("/invalid/") {
+            let error = outcome.expect_err(&shown.to_string());
+            println!("refused {shown}: {error}");
+            continue;
+        }
+        let file = outcome.unwrap_or_else(|e| panic!("{shown}: {e}"));
+        assert_eq!(
+            PipelineFile::from_value(file.to_value()).unwrap(),
+            file,
+            "{shown}"
+        );
+        let missing = unsupported(&file.pipeline);
+        assert_eq!(missing, unsupported(&file.pipeline));
+        match missing.first() {
+            None => println!("runs {shown}"),
+            Some(first) => println!("not yet {shown}: {} of {}", first, missing.len()),
+        }
+    }
+}
+
+#[test]
+fn noise_never_panics() {
+    let mut seeds = vec![serde_json::to_vec(&sample()).unwrap()];
+    for path in corpus().into_iter().flatten().step_by(9) {
+        seeds.push(std::fs::read(path).unwrap());
+    }
+    // A small generator of its own: the same noise each time.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % bound.max(1) as u64) as usize
+    };
+    for round in 0..400 {
+        let mut bytes = seeds[round % seeds.len()].clone();
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            match next(5) {
+                0 => bytes[at] = next(256) as u8,
+                1 => drop(bytes.drain(at..(at + next(40)).min(bytes.len()))),
+                2 => bytes.insert(at, b"{}[]:,'\"&*!-\n 0"[next(15)]),
+                3 => bytes.truncate(at.max(1)),
+                _ => {
+                    let piece = bytes[at..(at + next(200)).min(bytes.len())].to_vec();
+                    let to = next(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+            }
+            if bytes.is_empty() {
+                bytes.push(b'a');
+            }
+        }
+        if let Ok(file) = parse_file(&bytes) {
+            let _ = check(&file.pipeline);
+            let _ = unsupported(&file.pipeline);
+            let _ = notes(&file.pipeline);
+            let _ = runtime_parameters(&file.pipeline, &Map::new());
+        }
+    }
+}
