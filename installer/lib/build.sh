@@ -5,8 +5,8 @@
 NODE_MIN=20.19
 
 ensure_build_tools() {
-    packages cc=gcc /usr/include/stdio.h=libc6-dev
     ensure_rust
+    packages cc=gcc /usr/include/stdio.h=libc6-dev
     ensure_node
 }
 
