@@ -172,8 +172,9 @@ pub trait Driver: Send + Sync {
     async fn observe(&self, name: &str) -> Result<Option<Observed>>;
     /// Every container of this box.
     async fn list(&self) -> Result<Vec<(String, Observed)>>;
-    /// Makes it; fine when it is there already.
-    async fn create(&self, want: &Want) -> Result<()>;
+    /// Makes it; `false` when one of this name is there already, which must then be looked at before it is
+    /// started: it may have run and ended.
+    async fn create(&self, want: &Want) -> Result<bool>;
     /// Starts it; fine when it runs already.
     async fn start(&self, name: &str) -> Result<()>;
     /// Asks it to end, then makes it after `grace` seconds; fine when it has ended or is absent.
@@ -188,7 +189,7 @@ pub trait Driver: Send + Sync {
     async fn pull(&self, name: &str) -> Result<()>;
     /// Keeps an ended container's file system as an image that runs as the container's image did.
     async fn commit(&self, name: &str, image: &str) -> Result<()>;
-    /// A namespace's network, made when missing.
+    /// A namespace's network, made when missing. Remembered until a container cannot be made in it.
     async fn network(&self, namespace: &str) -> Result<Network>;
     /// A line on what the engine is, for `doctor` and `status`.
     async fn describe(&self) -> Result<String>;

@@ -83,6 +83,13 @@ impl Reconciler for Pods {
             Err(e) => return self.fail(&pod, reason::START, &e.message).await,
         };
         let stop = pod.metadata.annotations.get(STOP);
+        let untouched = status.container_statuses.is_empty() && stop.is_none();
+        if untouched && spec.node_name.is_some() {
+            // The usual case, without asking the engine first: creating tells as well whether it is there.
+            if let Some(action) = self.make(&pod, &spec, &name).await? {
+                return Ok(action);
+            }
+        }
         match self.0.driver.observe(&name).await? {
             None if !status.container_statuses.is_empty() => {
                 let message = "its container is gone from the engine: somebody removed it, or the engine lost it";
@@ -93,7 +100,10 @@ impl Reconciler for Pods {
                 self.fail(&pod, reason::STOPPED, &message).await
             }
             None if spec.node_name.is_none() => Ok(Action::Wait),
-            None => self.make(&pod, &spec, &name).await,
+            None => Ok(self
+                .make(&pod, &spec, &name)
+                .await?
+                .unwrap_or(Action::After(Duration::ZERO))),
             Some(seen) if seen.pod.uid != pod.metadata.uid => {
                 // Cannot happen while names carry the uid; never touch what is not ours.
                 self.fail(&pod, reason::START, "another container has this Pod's name")
@@ -104,7 +114,10 @@ impl Reconciler for Pods {
                     self.0.driver.remove(&name).await?;
                     Ok(Action::After(Duration::ZERO))
                 }
-                State::Created => self.start(&pod, &name).await,
+                State::Created => {
+                    let failed = self.start(&pod, &name).await?;
+                    Ok(failed.unwrap_or(Action::After(Duration::ZERO)))
+                }
                 State::Running(since) => self.running(&pod, &spec, &name, &seen, &since).await,
                 State::Exited(exit) => self.ended(&pod, &spec, &name, &seen, exit).await,
             },
@@ -113,20 +126,21 @@ impl Reconciler for Pods {
 }
 
 impl Pods {
-    async fn make(&self, pod: &Object, spec: &PodSpec, name: &str) -> Result<Action> {
+    /// Creates and starts the container; `None` when there is one now to be looked at.
+    async fn make(&self, pod: &Object, spec: &PodSpec, name: &str) -> Result<Option<Action>> {
         let image_name = spec.containers[0].image.clone().unwrap_or_default();
         let image = match self.0.images.resolve(&image_name).await {
             Ok(image) => image,
             Err(e) if e.code == Code::NotFound => {
                 tracing::warn!(pod = pod.metadata.name, context = e.context, "{e}");
-                return self.fail(pod, reason::IMAGE, &e.message).await;
+                return self.fail(pod, reason::IMAGE, &e.message).await.map(Some);
             }
             Err(e) => return Err(e),
         };
         let network = self.0.driver.network(&pod.metadata.namespace).await?;
         let want = match want::want(&self.0, pod, spec, name, &image, &network) {
             Ok(want) => want,
-            Err(e) => return self.fail(pod, reason::START, &e.message).await,
+            Err(e) => return self.fail(pod, reason::START, &e.message).await.map(Some),
         };
         let ready = pod.metadata.annotations.get(READY_AT);
         if let Some(since) = ready.and_then(|at| at.parse::<jiff::Timestamp>().ok()) {
@@ -137,7 +151,8 @@ impl Pods {
         }
         let began = Instant::now();
         match self.0.driver.create(&want).await {
-            Ok(()) => {}
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
             Err(e) if e.code == Code::NotFound => {
                 // The image was there a moment ago: look again before blaming the user.
                 self.0.images.forget(&image_name);
@@ -145,14 +160,15 @@ impl Pods {
                 return Err(Error::new(Code::Conflict, e.message));
             }
             Err(e) if e.retryable() => return Err(e),
-            Err(e) => return self.fail(pod, reason::START, &e.message).await,
+            Err(e) => return self.fail(pod, reason::START, &e.message).await.map(Some),
         }
         let action = self.start(pod, name).await;
         self.0.metrics.pod_started(began.elapsed());
         action
     }
 
-    async fn start(&self, pod: &Object, name: &str) -> Result<Action> {
+    /// `None` when it has been started.
+    async fn start(&self, pod: &Object, name: &str) -> Result<Option<Action>> {
         if let Err(e) = self.0.driver.start(name).await {
             // 400: the engine cannot run what the image or the command asks for. Anything else: look again.
             let cannot_run = e.code == Code::Invalid
@@ -161,10 +177,9 @@ impl Pods {
             if !cannot_run {
                 return Err(e);
             }
-            return self.fail(pod, reason::START, &e.message).await;
+            return self.fail(pod, reason::START, &e.message).await.map(Some);
         }
-        // The engine's own event will bring the Pod back here; looking now saves the round trip.
-        Ok(Action::After(Duration::ZERO))
+        Ok(None)
     }
 
     async fn running(

@@ -5,7 +5,12 @@
 mod body;
 mod events;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bollard::{
@@ -42,6 +47,7 @@ pub struct DockerDriver {
     box_id: String,
     starts: Semaphore,
     witness: Arc<Witness>,
+    networks: Mutex<HashMap<String, Network>>,
 }
 
 impl DockerDriver {
@@ -67,7 +73,47 @@ impl DockerDriver {
             box_id: box_id.into(),
             starts: Semaphore::new(cpus * STARTS_PER_CPU),
             witness: Arc::default(),
+            networks: Mutex::default(),
         })
+    }
+
+    fn networks(&self) -> std::sync::MutexGuard<'_, HashMap<String, Network>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find_or_make_network(&self, namespace: &str) -> Result<Network> {
+        let name = format!("kfbox-{}-{namespace}", self.box_id);
+        for _ in 0..2 {
+            let inspect = self
+                .docker
+                .inspect_network(&name, None::<query::InspectNetworkOptions>);
+            match call("network", inspect).await {
+                Ok(network) => {
+                    let gateway = network
+                        .ipam
+                        .and_then(|i| i.config)
+                        .unwrap_or_default()
+                        .into_iter()
+                        .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
+                        .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
+                    return Ok(Network { name, gateway });
+                }
+                Err(e) if is(&e, Code::NotFound) => {
+                    let request = NetworkCreateRequest {
+                        name: name.clone(),
+                        labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
+                        ..Default::default()
+                    };
+                    match call("network create", self.docker.create_network(request)).await {
+                        Ok(_) => {}
+                        Err(e) if is(&e, Code::Conflict) => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(unavailable(format!("network {name} cannot be made")))
     }
 
     fn filter(&self) -> HashMap<String, Vec<String>> {
@@ -193,16 +239,19 @@ impl Driver for DockerDriver {
         Ok(found)
     }
 
-    async fn create(&self, want: &Want) -> Result<()> {
+    async fn create(&self, want: &Want) -> Result<bool> {
         let options = query::CreateContainerOptionsBuilder::default()
             .name(&want.name)
             .build();
         let body = body::create_body(want, &self.box_id);
         match call("create", self.docker.create_container(Some(options), body)).await {
-            Ok(_) => Ok(()),
-            // Deterministic names: ours from before a crash. The pod room compares the uid label.
-            Err(e) if is(&e, Code::Conflict) => Ok(()),
-            Err(e) => Err(e),
+            Ok(_) => Ok(true),
+            // Deterministic names: ours from before a crash.
+            Err(e) if is(&e, Code::Conflict) => Ok(false),
+            Err(e) => {
+                self.networks().clear();
+                Err(e)
+            }
         }
     }
 
@@ -337,38 +386,12 @@ impl Driver for DockerDriver {
     }
 
     async fn network(&self, namespace: &str) -> Result<Network> {
-        let name = format!("kfbox-{}-{namespace}", self.box_id);
-        for _ in 0..2 {
-            let inspect = self
-                .docker
-                .inspect_network(&name, None::<query::InspectNetworkOptions>);
-            match call("network", inspect).await {
-                Ok(network) => {
-                    let gateway = network
-                        .ipam
-                        .and_then(|i| i.config)
-                        .unwrap_or_default()
-                        .into_iter()
-                        .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
-                        .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
-                    return Ok(Network { name, gateway });
-                }
-                Err(e) if is(&e, Code::NotFound) => {
-                    let request = NetworkCreateRequest {
-                        name: name.clone(),
-                        labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
-                        ..Default::default()
-                    };
-                    match call("network create", self.docker.create_network(request)).await {
-                        Ok(_) => {}
-                        Err(e) if is(&e, Code::Conflict) => {}
-                        Err(e) => return Err(e),
-                    }
-                }
-                Err(e) => return Err(e),
-            }
+        if let Some(network) = self.networks().get(namespace) {
+            return Ok(network.clone());
         }
-        Err(unavailable(format!("network {name} cannot be made")))
+        let network = self.find_or_make_network(namespace).await?;
+        self.networks().insert(namespace.into(), network.clone());
+        Ok(network)
     }
 
     async fn describe(&self) -> Result<String> {
