@@ -12,7 +12,7 @@ use super::resolve::ResolveError;
 use super::scope::{Artifact, Inputs, Job};
 
 /// IfPresent and Concat inside each other.
-const MAX_NESTING: usize = 64;
+const MAX_NESTING: usize = 50;
 
 /// Where one attempt at a task puts things.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 
 use super::error::{IrError, hint};
 use super::graph::find_cycle;
+use super::room::with_room_for_expression;
 use super::spec::{ComponentSpec, InputParameter, ParameterType, PipelineSpec};
 use super::task::{ArtifactSource, DagSpec, ParameterSource, TaskSpec};
-
-/// A longer condition is not what a compiler writes; the bound keeps its parser's work small.
-const MAX_CONDITION: usize = 4096;
-/// Brackets and negations inside each other in a condition.
-const MAX_CONDITION_DEPTH: usize = 40;
 
 /// Where in the file a DAG is.
 pub(super) struct Place<'a> {
@@ -349,16 +345,15 @@ fn check_condition(at: &str, condition: &str, errors: &mut Vec<IrError>) {
     if condition.is_empty() {
         return;
     }
-    let depth = condition.chars().filter(|c| "([{!-?".contains(*c)).count();
-    let wrong = if condition.len() > MAX_CONDITION || depth > MAX_CONDITION_DEPTH * 4 {
-        Some("is too long or too deeply nested; split it over nested conditions".to_owned())
-    } else {
-        cel::Program::compile(condition).err().map(|e| {
-            format!(
-                "{condition:?} is not a CEL expression: {}",
-                one_line(&e.to_string())
-            )
-        })
+    let compiled = with_room_for_expression(condition.len(), || {
+        cel::Program::compile(condition)
+            .map(drop)
+            .map_err(|e| one_line(&e.to_string()))
+    });
+    let wrong = match compiled {
+        Some(Ok(())) => None,
+        Some(Err(e)) => Some(format!("{condition:?} is not a CEL expression: {e}")),
+        None => Some("is too long; split it over nested conditions".to_owned()),
     };
     if let Some(wrong) = wrong {
         errors.push(IrError::new(format!("{at}.triggerPolicy.condition"), wrong));

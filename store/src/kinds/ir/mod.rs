@@ -11,6 +11,7 @@ mod inputs;
 mod kubernetes;
 mod parse;
 mod retry;
+mod room;
 mod spec;
 mod support;
 mod task;
@@ -24,6 +25,7 @@ pub use kubernetes::{
     EmptyDir, FieldPathAsEnv, KubernetesConfig, PodMetadata, SecurityContext, SharedMemory,
 };
 pub use parse::{PipelineFile, parse_file};
+pub use room::{MAX_EXPRESSION, with_room_for_expression};
 pub use spec::*;
 pub use support::{notes, unsupported};
 pub use task::*;

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::{IrError, hint};
+use super::room::with_room;
 use super::spec::{Pipeline, PipelineSpec, PlatformSpec};
 
 /// A pipeline file: the documents as they came, and what they mean.
@@ -77,6 +78,15 @@ impl Pipeline {
 ///
 /// Only the form is looked at; [`check`](super::check) says whether the pipeline makes sense.
 pub fn parse_file(bytes: &[u8]) -> Result<PipelineFile, IrError> {
+    with_room(|| parse(bytes)).unwrap_or_else(|| {
+        Err(IrError::new(
+            "",
+            "there is not enough memory to read the file",
+        ))
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<PipelineFile, IrError> {
     let whole = |message: String| IrError::new("", message);
     let text = std::str::from_utf8(bytes).map_err(|_| {
         whole("the file is not text: give the YAML or JSON that the kfp compiler writes".to_owned())

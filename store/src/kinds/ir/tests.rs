@@ -311,20 +311,25 @@ fn bombs_are_bounded() {
             started.elapsed()
         );
     }
-    for condition in [
-        "(".repeat(4000),
-        "!".repeat(4000),
-        "-".repeat(4000),
-        "[".repeat(4000),
-        "a.".repeat(2000),
-        "1+".repeat(2000) + "1",
-        "1?".repeat(1300),
-        "a||".repeat(1300) + "a",
+    // Each of these nests as deep as its length: the expression parser must be kept from using up the stack.
+    for unit in [
+        "(", "!", "-", "[", "a.", "1+", "1?", "a||", "a[", "f(", "{1:", "!(a)&&", "1==", "a<",
     ] {
-        let mut value = sample();
-        value["root"]["dag"]["tasks"]["take"]["triggerPolicy"] = json!({"condition": condition});
-        let _ = check_value(&value);
+        for length in [MAX_EXPRESSION, 128] {
+            let mut value = sample();
+            let condition = unit.repeat(length / unit.len() - 1) + "a";
+            value["root"]["dag"]["tasks"]["take"]["triggerPolicy"] =
+                json!({"condition": condition});
+            let _ = check_value(&value);
+        }
     }
+    // As deep as JSON may come in, on an ordinary stack.
+    let deep: Value = serde_json::from_str(&("[".repeat(120) + &"]".repeat(120))).unwrap();
+    let mut value = sample();
+    value["root"]["inputDefinitions"]["parameters"]["n"]["defaultValue"] = deep.clone();
+    value["root"]["dag"]["tasks"]["take"]["inputs"]["parameters"]["x"] =
+        json!({"runtimeValue": {"constant": deep}});
+    check_value(&value).unwrap();
 }
 
 #[test]
