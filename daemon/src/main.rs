@@ -1,3 +1,4 @@
 //! (skeleton)
+#[allow(dead_code)]
 mod pipeline;
 fn main() {}

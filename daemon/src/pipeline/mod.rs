@@ -6,8 +6,10 @@
 //! tasks have.
 
 pub mod cache;
+mod constant;
 pub mod container;
 pub mod expr;
+mod fill;
 pub mod outputs;
 pub mod paths;
 pub mod pip;
@@ -17,3 +19,5 @@ pub mod resolve;
 pub mod scope;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_container;

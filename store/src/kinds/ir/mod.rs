@@ -5,6 +5,7 @@
 
 mod check;
 mod check_dag;
+mod check_trigger;
 mod error;
 mod graph;
 mod inputs;
@@ -17,6 +18,8 @@ mod support;
 mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_corpus;
 
 pub use check::check;
 pub use error::IrError;

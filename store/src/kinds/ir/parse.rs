@@ -207,9 +207,17 @@ fn typed_spec(value: &Value) -> Result<PipelineSpec, IrError> {
     typed(value, "")
 }
 
-fn typed<T: DeserializeOwned>(value: &Value, at: &str) -> Result<T, IrError> {
+fn typed<T: DeserializeOwned + Send>(value: &Value, at: &str) -> Result<T, IrError> {
     let clean = without_nulls(value, Level::Fields);
-    serde_path_to_error::deserialize(clean).map_err(|e| {
+    if let Ok(typed) = T::deserialize(&clean) {
+        return Ok(typed);
+    }
+    // Once more for the place of the fault: slower, and deeper on the stack.
+    let located = with_room(|| serde_path_to_error::deserialize(&clean));
+    let Some(located) = located else {
+        return Err(IrError::new(at, "cannot be read"));
+    };
+    located.map_err(|e: serde_path_to_error::Error<serde_json::Error>| {
         let inner = e.path().to_string();
         let path = match (at, inner.as_str()) {
             (at, ".") => at.to_owned(),
