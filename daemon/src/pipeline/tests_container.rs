@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kfbox_store::kinds::ir::{ComponentSpec, ContainerSpec};
+use kfbox_store::kinds::ir::{ComponentSpec, ContainerSpec, parse_file};
 use serde_json::{Value, json};
 
 use super::container::{ContainerPlan, Places, TaskId, plan_container};
 use super::outputs::{HostPaths, collect};
+use super::pip::recognise;
 use super::scope::{Inputs, Outputs};
 use super::tests::job;
 
@@ -266,4 +267,59 @@ fn hostile_files_leak_nothing() {
         .unwrap();
     assert!(made.success());
     assert!(left.collect().unwrap_err().contains("not a regular file"));
+}
+
+/// Real pipelines: each lightweight component's preamble is recognised, and nothing else is.
+#[test]
+fn the_preambles_of_the_corpus_are_recognised() {
+    let root = match std::env::var_os("KFBOX_CONFORMANCE") {
+        Some(root) => PathBuf::from(root),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance"),
+    };
+    let mut folders = vec![root.join("kfp")];
+    let (mut files, mut recognised) = (0, 0);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+        {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let Ok(file) = parse_file(&fs::read(&path).unwrap()) else {
+                continue;
+            };
+            files += 1;
+            for (label, executor) in &file.pipeline.spec.deployment_spec.executors {
+                let Some(container) = &executor.container else {
+                    continue;
+                };
+                let script = container
+                    .command
+                    .get(2)
+                    .map(String::as_str)
+                    .unwrap_or_default();
+                let expected = script.contains("-m ensurepip") && !script.contains("-m venv");
+                let setup = recognise(&container.command, &[]);
+                assert_eq!(
+                    setup.is_some(),
+                    expected,
+                    "{label} of {}: {script}",
+                    path.display()
+                );
+                recognised += usize::from(expected);
+            }
+        }
+    }
+    match files {
+        0 => println!(
+            "skipped: no conformance cases at {}; set KFBOX_CONFORMANCE",
+            root.display()
+        ),
+        _ => assert!(recognised > 0),
+    }
+    println!("{recognised} preambles in {files} files");
 }
