@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use cel::objects::{Key, Map as CelMap, Value as Cel};
 use cel::{Context, ExecutionError, Program};
+use kfbox_store::kinds::ir::with_room_for_expression;
 use serde_json::{Map, Number, Value};
 
 /// Whether a task's condition holds for its inputs. The error says which expression, and why not.
 pub fn condition(expression: &str, parameters: &Map<String, Value>) -> Result<bool, String> {
     let values = Value::Object(parameters.clone());
     let inputs = Map::from_iter([("parameter_values".to_owned(), values)]);
-    let result = evaluate(expression, &[("inputs", to_cel(&Value::Object(inputs)))])?;
-    match result {
-        Cel::Bool(holds) => Ok(holds),
+    match evaluate(expression, &[("inputs", Value::Object(inputs))])? {
+        Some(Value::Bool(holds)) => Ok(holds),
         other => Err(format!(
             "the condition {expression:?} gives {}, not true or false",
-            other.type_of()
+            other.unwrap_or_default()
         )),
     }
 }
@@ -36,20 +36,28 @@ pub fn select(expression: &str, value: &Value) -> Result<Value, String> {
         Value::Array(_) => "list_value",
         Value::Object(_) => "struct_value",
     };
-    let mut variables = vec![("string_value", Cel::String(Arc::new(text)))];
+    let mut variables = vec![("string_value", Value::String(text))];
     if own != "string_value" {
-        variables.push((own, to_cel(value)));
+        variables.push((own, value.clone()));
     }
-    from_cel(&evaluate(expression, &variables)?)
+    evaluate(expression, &variables)?
         .ok_or_else(|| format!("the selector {expression:?} gives something that JSON cannot say"))
 }
 
-fn evaluate(expression: &str, variables: &[(&str, Cel)]) -> Result<Cel, String> {
+/// Evaluates with stack enough for the expression, and brings the result back as JSON: `None` for what JSON
+/// cannot say.
+fn evaluate(expression: &str, variables: &[(&str, Value)]) -> Result<Option<Value>, String> {
+    let all = || evaluate_here(expression, variables).map(|result| from_cel(&result));
+    with_room_for_expression(expression.len(), all)
+        .unwrap_or_else(|| Err("the expression is too long".to_owned()))
+}
+
+fn evaluate_here(expression: &str, variables: &[(&str, Value)]) -> Result<Cel, String> {
     let program = Program::compile(expression)
         .map_err(|e| format!("{expression:?} is not a CEL expression: {e}"))?;
     let mut context = Context::default();
     for (name, value) in variables {
-        context.add_variable_from_value(*name, value.clone());
+        context.add_variable_from_value(*name, to_cel(value));
     }
     context
         .add_function("parseJson", parse_json)

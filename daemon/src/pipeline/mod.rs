@@ -1,13 +1,15 @@
 //! The pipeline engine's judgement, pure: what may run, with what, in which container, and what came out.
 //!
-//! Nothing here keeps state or waits. The rooms ask, per DAG instance: [`plan::decide`] for each task,
+//! Nothing here keeps state or waits. The rooms ask, per DAG instance: [`plan::decide_all`] about its tasks,
 //! [`container::plan_container`] for a task that is ready, [`cache::fingerprint`] whether it ran before,
 //! [`outputs::collect`] when its container has ended, [`resolve::dag_outputs`] and [`plan::dag_outcome`] when all
 //! tasks have. [`Specs`] alone reads the store, to keep parsed specs at hand.
 
 pub mod cache;
+mod constant;
 pub mod container;
 pub mod expr;
+mod fill;
 pub mod outputs;
 pub mod paths;
 pub mod pip;
@@ -17,6 +19,8 @@ pub mod resolve;
 pub mod scope;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_container;
 
 use std::{
     collections::HashMap,

@@ -138,9 +138,11 @@ fn words(text: &str) -> Option<Vec<Word>> {
                 let mut next = Some(c);
                 while let Some(c) = next {
                     match c {
-                        '\'' => loop {
+                        // Python's repr: double quotes where the text has a single one.
+                        quote @ ('\'' | '"') => loop {
                             match chars.next()? {
-                                '\'' => break,
+                                end if end == quote => break,
+                                '$' | '`' | '\\' | '!' if quote == '"' => return None,
                                 inside => word.push(inside),
                             }
                         },
@@ -198,6 +200,11 @@ mod tests {
                 "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-warn-script-location --index-url https://pypi.org/simple --trusted-host https://pypi.org/simple 'pandas==2.2.0' 'x[y]'  &&  python3 -m pip install --quiet --no-warn-script-location 'kfp==2.17.0' '--no-deps' && \"$0\" \"$@\"",
                 vec!["pandas==2.2.0", "x[y]", "kfp==2.17.0"],
             ),
+            // a package with quotes of its own
+            (
+                "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet \"x; python_version<'3.9'\" 'kfp' && \"$0\" \"$@\"",
+                vec!["x; python_version<'3.9'", "kfp"],
+            ),
         ] {
             let env = [
                 ("A".to_owned(), "1".to_owned()),
@@ -228,7 +235,7 @@ mod tests {
             "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install 'kfp'; \"$0\" \"$@\"",
             "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install 'kfp' && rm -rf / && \"$0\" \"$@\"",
             "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install $(evil) && \"$0\" \"$@\"",
-            "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install \"x\" && \"$0\" \"$@\"",
+            "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install \"$(x)\" && \"$0\" \"$@\"",
             "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install 'kfp' & \"$0\" \"$@\"",
             "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install 'kfp && \"$0\" \"$@\"",
             "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet && \"$0\" \"$@\"",

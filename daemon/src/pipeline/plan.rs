@@ -68,6 +68,7 @@ enum Fate<'a> {
 /// After a failure nothing new starts in the DAG, except tasks with ALL_UPSTREAM_TASKS_COMPLETED (exit handlers,
 /// `ignore_upstream_failure`), once what they wait for has ended or will never start. A cancellation of the run is
 /// the caller's business: it stops asking.
+#[cfg(test)]
 pub fn decide(
     pipeline: &Pipeline,
     component: &ComponentSpec,
@@ -84,7 +85,7 @@ pub fn decide(
     }
 }
 
-/// [`decide`] for every task of the DAG, in the order of their names.
+/// What to do about every task of the DAG, in the order of their names.
 pub fn decide_all<'a>(
     pipeline: &Pipeline,
     component: &'a ComponentSpec,

@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::check_trigger::{check_condition, check_retry};
 use super::error::{IrError, hint};
 use super::graph::find_cycle;
 use super::spec::{ComponentSpec, InputParameter, ParameterType, PipelineSpec};
 use super::task::{ArtifactSource, DagSpec, ParameterSource, TaskSpec};
-
-/// A longer condition is not what a compiler writes; the bound keeps its parser's work small.
-const MAX_CONDITION: usize = 4096;
-/// Brackets and negations inside each other in a condition.
-const MAX_CONDITION_DEPTH: usize = 40;
 
 /// Where in the file a DAG is.
 pub(super) struct Place<'a> {
@@ -345,45 +341,6 @@ fn check_outputs(place: &Place<'_>, dag: &DagSpec, at: &str, errors: &mut Vec<Ir
     }
 }
 
-fn check_condition(at: &str, condition: &str, errors: &mut Vec<IrError>) {
-    if condition.is_empty() {
-        return;
-    }
-    let depth = condition.chars().filter(|c| "([{!-?".contains(*c)).count();
-    let wrong = if condition.len() > MAX_CONDITION || depth > MAX_CONDITION_DEPTH * 4 {
-        Some("is too long or too deeply nested; split it over nested conditions".to_owned())
-    } else {
-        cel::Program::compile(condition).err().map(|e| {
-            format!(
-                "{condition:?} is not a CEL expression: {}",
-                one_line(&e.to_string())
-            )
-        })
-    };
-    if let Some(wrong) = wrong {
-        errors.push(IrError::new(format!("{at}.triggerPolicy.condition"), wrong));
-    }
-}
-
-fn check_retry(at: &str, task: &TaskSpec, errors: &mut Vec<IrError>) {
-    let Some(retry) = &task.retry_policy else {
-        return;
-    };
-    for (field, text) in [
-        ("backoffDuration", &retry.backoff_duration),
-        ("backoffMaxDuration", &retry.backoff_max_duration),
-    ] {
-        if let Some(text) = text
-            && super::retry::duration(text).is_none()
-        {
-            errors.push(IrError::new(
-                format!("{at}.retryPolicy.{field}"),
-                format!("{text:?} is not a duration; write seconds like \"30s\""),
-            ));
-        }
-    }
-}
-
 fn no_task(at: String, name: &str, dag: &DagSpec) -> IrError {
     IrError::new(
         at,
@@ -403,12 +360,4 @@ pub(super) fn is_path_safe(name: &str) -> bool {
         && name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-}
-
-fn one_line(text: &str) -> String {
-    text.lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }

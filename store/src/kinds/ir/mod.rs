@@ -5,17 +5,21 @@
 
 mod check;
 mod check_dag;
+mod check_trigger;
 mod error;
 mod graph;
 mod inputs;
 mod kubernetes;
 mod parse;
 mod retry;
+mod room;
 mod spec;
 mod support;
 mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_corpus;
 
 pub use check::check;
 pub use error::IrError;
@@ -24,6 +28,7 @@ pub use kubernetes::{
     EmptyDir, FieldPathAsEnv, KubernetesConfig, PodMetadata, SecurityContext, SharedMemory,
 };
 pub use parse::{PipelineFile, parse_file};
+pub use room::{MAX_EXPRESSION, with_room_for_expression};
 pub use spec::*;
 pub use support::{notes, unsupported};
 pub use task::*;

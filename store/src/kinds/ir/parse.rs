@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::{IrError, hint};
+use super::room::with_room;
 use super::spec::{Pipeline, PipelineSpec, PlatformSpec};
 
 /// A pipeline file: the documents as they came, and what they mean.
@@ -77,6 +78,15 @@ impl Pipeline {
 ///
 /// Only the form is looked at; [`check`](super::check) says whether the pipeline makes sense.
 pub fn parse_file(bytes: &[u8]) -> Result<PipelineFile, IrError> {
+    with_room(|| parse(bytes)).unwrap_or_else(|| {
+        Err(IrError::new(
+            "",
+            "there is not enough memory to read the file",
+        ))
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<PipelineFile, IrError> {
     let whole = |message: String| IrError::new("", message);
     let text = std::str::from_utf8(bytes).map_err(|_| {
         whole("the file is not text: give the YAML or JSON that the kfp compiler writes".to_owned())
@@ -197,9 +207,17 @@ fn typed_spec(value: &Value) -> Result<PipelineSpec, IrError> {
     typed(value, "")
 }
 
-fn typed<T: DeserializeOwned>(value: &Value, at: &str) -> Result<T, IrError> {
+fn typed<T: DeserializeOwned + Send>(value: &Value, at: &str) -> Result<T, IrError> {
     let clean = without_nulls(value, Level::Fields);
-    serde_path_to_error::deserialize(clean).map_err(|e| {
+    if let Ok(typed) = T::deserialize(&clean) {
+        return Ok(typed);
+    }
+    // Once more for the place of the fault: slower, and deeper on the stack.
+    let located = with_room(|| serde_path_to_error::deserialize(&clean));
+    let Some(located) = located else {
+        return Err(IrError::new(at, "cannot be read"));
+    };
+    located.map_err(|e: serde_path_to_error::Error<serde_json::Error>| {
         let inner = e.path().to_string();
         let path = match (at, inner.as_str()) {
             (at, ".") => at.to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::error::IrError;
-use super::spec::{ComponentSpec, ExecutorSpec, Pipeline};
+use super::spec::{ComponentSpec, ExecutorSpec, ParameterType, Pipeline};
 use super::task::TaskSpec;
 
 /// Kubernetes settings that the box honours; `KubernetesConfig` types them.
@@ -117,6 +117,14 @@ fn look_at_component(
     component: &ComponentSpec,
     found: &mut Vec<IrError>,
 ) {
+    for (name, parameter) in &component.input_definitions.parameters {
+        if parameter.kind() == ParameterType::TaskConfig {
+            found.push(not_yet(
+                format!("{place}.inputDefinitions.parameters.{name}"),
+                "the task's own configuration as an input (dsl.TaskConfig)",
+            ));
+        }
+    }
     for (name, artifact) in &component.input_definitions.artifacts {
         if artifact.is_artifact_list {
             found.push(not_yet(
