@@ -50,7 +50,7 @@ test('a step is opened by keyboard alone', async ({ user }) => {
   await user.keyboard.press('Enter');
   await expect(user.getByRole('region', { name: 'Step greet' })).toBeVisible();
   await user.keyboard.press('Control+k');
-  await user.getByLabel('Find runs, pipelines and actions').last().fill('start a run');
+  await user.getByRole('dialog', { name: 'Find' }).getByRole('textbox').fill('start a run');
   await user.keyboard.press('Enter');
   await expect(user.getByRole('heading', { level: 1, name: 'Start a run' })).toBeVisible();
 });

@@ -12,6 +12,7 @@ import { whoAmI } from './api/kfp';
 import { queryClient } from './api/queryClient';
 import { NotFound, RouteError } from './shell/Fallbacks';
 import { Shell } from './shell/Shell';
+import { patient } from './lib/chunk';
 
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : typeof value === 'number' ? String(value) : undefined;
@@ -28,7 +29,7 @@ const login = createRoute({
   getParentRoute: () => root,
   path: '/login',
   validateSearch: (search: Search) => optional({ next: text(search.next) }),
-  component: lazyRouteComponent(() => import('./pages/Login'), 'Login'),
+  component: lazyRouteComponent(patient(() => import('./pages/Login')), 'Login'),
 });
 
 const app = createRoute({
@@ -40,7 +41,6 @@ const app = createRoute({
       await queryClient.ensureQueryData({ queryKey: ['whoami'], queryFn: whoAmI, staleTime: Infinity, retry: false });
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) {
-        // eslint-disable-next-line @typescript-eslint/only-throw-error -- the router's way to redirect
         throw redirect({ to: '/login', search: { next: location.href === '/' ? undefined : location.href } });
       }
       // A silent box is no reason to log out: the pages say so and come back by themselves.
@@ -51,19 +51,19 @@ const app = createRoute({
 const home = createRoute({
   getParentRoute: () => app,
   path: '/',
-  component: lazyRouteComponent(() => import('./pages/Home'), 'Home'),
+  component: lazyRouteComponent(patient(() => import('./pages/Home')), 'Home'),
 });
 const pipelines = createRoute({
   getParentRoute: () => app,
   path: '/pipelines',
   validateSearch: (search: Search) => optional({ ...list(search), upload: search.upload === true || undefined }),
-  component: lazyRouteComponent(() => import('./pages/Pipelines'), 'Pipelines'),
+  component: lazyRouteComponent(patient(() => import('./pages/Pipelines')), 'Pipelines'),
 });
 const pipeline = createRoute({
   getParentRoute: () => app,
   path: '/pipelines/$pipelineId',
   validateSearch: (search: Search) => optional({ version: text(search.version), tab: text(search.tab) }),
-  component: lazyRouteComponent(() => import('./pages/PipelinePage'), 'PipelinePage'),
+  component: lazyRouteComponent(patient(() => import('./pages/PipelinePage')), 'PipelinePage'),
 });
 const runs = createRoute({
   getParentRoute: () => app,
@@ -75,7 +75,7 @@ const runs = createRoute({
     pipeline: text(search.pipeline),
     archived: search.archived === true || undefined,
   }),
-  component: lazyRouteComponent(() => import('./pages/Runs'), 'Runs'),
+  component: lazyRouteComponent(patient(() => import('./pages/Runs')), 'Runs'),
 });
 const newRun = createRoute({
   getParentRoute: () => app,
@@ -86,7 +86,7 @@ const newRun = createRoute({
     experiment: text(search.experiment),
     clone: text(search.clone),
   }),
-  component: lazyRouteComponent(() => import('./pages/NewRun'), 'NewRun'),
+  component: lazyRouteComponent(patient(() => import('./pages/NewRun')), 'NewRun'),
 });
 const run = createRoute({
   getParentRoute: () => app,
@@ -97,18 +97,18 @@ const run = createRoute({
     panel: text(search.panel),
     view: text(search.view),
   }),
-  component: lazyRouteComponent(() => import('./pages/RunPage'), 'RunPage'),
+  component: lazyRouteComponent(patient(() => import('./pages/RunPage')), 'RunPage'),
 });
 const experiments = createRoute({
   getParentRoute: () => app,
   path: '/experiments',
   validateSearch: list,
-  component: lazyRouteComponent(() => import('./pages/Experiments'), 'Experiments'),
+  component: lazyRouteComponent(patient(() => import('./pages/Experiments')), 'Experiments'),
 });
 const docs = createRoute({
   getParentRoute: () => app,
   path: '/docs',
-  component: lazyRouteComponent(() => import('./pages/Docs'), 'Docs'),
+  component: lazyRouteComponent(patient(() => import('./pages/Docs')), 'Docs'),
 });
 
 export const router = createRouter({

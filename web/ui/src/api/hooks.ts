@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { query } from './http';
 import { kfp } from './kfp';
+import { queryClient } from './queryClient';
 import type { NamedObject, RunObject, TaskObject } from './types';
 import { useWatch, type Live } from './watch';
 
@@ -42,6 +43,14 @@ export const useVersion = (pipeline: string | undefined, version: string | undef
 export const useExperiments = () =>
   useQuery({ queryKey: ['experiments'], queryFn: ({ signal }) => kfp.experiments(signal) });
 
+const asked = new Set<string>();
+/** A live list may name a pipeline that is newer than our names: fetch them again, once for each unknown id. */
+function ask(kind: 'pipelines' | 'experiments', id: string): undefined {
+  if (asked.has(id)) return;
+  asked.add(id);
+  setTimeout(() => void queryClient.invalidateQueries({ queryKey: [kind] }));
+}
+
 /** Names for the ids that runs carry. */
 export function useNames(): { pipeline: (id?: string) => string | undefined; experiment: (id?: string) => string | undefined } {
   const pipelines = usePipelines().data;
@@ -50,8 +59,8 @@ export function useNames(): { pipeline: (id?: string) => string | undefined; exp
     const byPipeline = new Map(pipelines?.map((p) => [p.pipeline_id, p.display_name ?? p.name ?? p.pipeline_id]));
     const byExperiment = new Map(experiments?.map((e) => [e.experiment_id, e.display_name ?? e.experiment_id]));
     return {
-      pipeline: (id) => (id === undefined ? undefined : byPipeline.get(id)),
-      experiment: (id) => (id === undefined ? undefined : byExperiment.get(id)),
+      pipeline: (id) => (id === undefined || pipelines === undefined ? undefined : (byPipeline.get(id) ?? ask('pipelines', id))),
+      experiment: (id) => (id === undefined || experiments === undefined ? undefined : (byExperiment.get(id) ?? ask('experiments', id))),
     };
   }, [pipelines, experiments]);
 }

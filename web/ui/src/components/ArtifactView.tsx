@@ -10,8 +10,9 @@ import { CopyButton } from './CopyAs';
 import { Matrix, Roc } from './Metrics';
 import { Loading } from './Page';
 import classes from './ArtifactView.module.css';
+import { patient } from '../lib/chunk';
 
-const Markdown = lazy(() => import('./Markdown'));
+const Markdown = lazy(patient(() => import('./Markdown')));
 
 interface Props {
   name: string;

@@ -16,7 +16,6 @@ export function splitStamp(line: string): LogLine {
 
 export const looksLikeError = (text: string): boolean => errorPattern.test(text);
 
-// eslint-disable-next-line no-control-regex
 const escapes = /\u001b\[[0-9;?]*[A-Za-z]|\u001b\][^\u0007]*\u0007|[\u0000-\u0008\u000b-\u001a\u001c-\u001f]/g;
 /** Terminal colours and other control codes carry no meaning here. A bare carriage return redraws the line: keep the last drawing. */
 export function clean(text: string): string {

@@ -19,9 +19,10 @@ import { flatten, rootParameters, stepCount, tree, unwrap } from '../lib/ir';
 import { isRequired, typeWord } from '../lib/params';
 import { curlGet, pythonStartRun } from '../lib/snippets';
 import { LinkButton } from '../components/LinkButton';
+import { patient } from '../lib/chunk';
 
-const CodeView = lazy(() => import('../components/CodeView'));
-const RunGraph = lazy(() => import('../graph/RunGraph'));
+const CodeView = lazy(patient(() => import('../components/CodeView')));
+const RunGraph = lazy(patient(() => import('../graph/RunGraph')));
 const route = getRouteApi('/app/pipelines/$pipelineId');
 
 export function PipelinePage() {

@@ -19,9 +19,10 @@ import { byPath } from '../graph/model';
 import { flatten, stepCount, tree, unwrap, type IrTask } from '../lib/ir';
 import { title } from '../lib/runs';
 import { isArchived, runSentence, runState } from '../lib/state';
+import { patient } from '../lib/chunk';
 
-const CodeView = lazy(() => import('../components/CodeView'));
-const RunGraph = lazy(() => import('../graph/RunGraph'));
+const CodeView = lazy(patient(() => import('../components/CodeView')));
+const RunGraph = lazy(patient(() => import('../graph/RunGraph')));
 const route = getRouteApi('/app/runs/$runId');
 const crumbs = [{ label: 'Runs', to: '/runs' }];
 const none: TaskObject[] = [];

@@ -23,8 +23,9 @@ import { queryClient } from '../api/queryClient';
 import { useReconnecting } from '../api/watch';
 import { toastError } from '../components/feedback';
 import classes from './Shell.module.css';
+import { patient } from '../lib/chunk';
 
-const Finder = lazy(() => import('./Finder'));
+const Finder = lazy(patient(() => import('./Finder')));
 
 const places = [
   { to: '/', label: 'Home', icon: IconHome },
