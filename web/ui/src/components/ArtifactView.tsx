@@ -57,7 +57,7 @@ export function ArtifactView({ name, artifact, render = true }: Props) {
 function Content({ name, artifact, url }: { name: string; artifact: Artifact; url: string | undefined }) {
   const view = viewOf(artifact);
   if (view === 'html' && url !== undefined) {
-    return <iframe className={classes.html} sandbox="allow-scripts" src={url} title={`HTML of ${name}`} loading="lazy" referrerPolicy="no-referrer" />;
+    return <iframe className={classes.html} sandbox="allow-scripts" src={url} title={`HTML of ${name}`} referrerPolicy="no-referrer" />;
   }
   if (view === 'markdown' && url !== undefined) {
     return (

@@ -109,7 +109,7 @@ export function DataTable<T extends object>({
       {rows.length === 0 ? (
         empty
       ) : (
-        <Table.ScrollContainer minWidth={480}>
+        <Table.ScrollContainer type="native" minWidth={480}>
           <Table aria-label={label} className={classes.table} verticalSpacing={6} horizontalSpacing="sm" highlightOnHover>
             <Table.Thead>
               <Table.Tr>

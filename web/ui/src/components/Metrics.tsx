@@ -10,9 +10,9 @@ export function Matrix({ matrix, caption }: { matrix: MatrixData; caption: strin
   const right = matrix.rows.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
   return (
     <Stack gap={4}>
+      <Text size="xs" c="dimmed">Rows: true class. Columns: predicted class.</Text>
       <div style={{ overflowX: 'auto' }} tabIndex={0} role="region" aria-label={caption}>
-        <table className={classes.matrix}>
-          <caption>Rows: true class. Columns: predicted class.</caption>
+        <table className={classes.matrix} aria-label={caption}>
           <thead>
             <tr>
               <td className={classes.corner}>true \ predicted</td>

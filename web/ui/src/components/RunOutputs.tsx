@@ -60,7 +60,7 @@ function MetricsTable({ metrics }: { metrics: Output[] }) {
   return (
     <section aria-label="Metrics">
       <Title order={2} mb="xs">Metrics</Title>
-      <Table.ScrollContainer minWidth={320} className="kf-card">
+      <Table.ScrollContainer type="native" minWidth={320} className="kf-card">
         <Table fz="sm" aria-label="Metrics by step">
           <Table.Thead>
             <Table.Tr>
