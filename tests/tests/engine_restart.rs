@@ -1,0 +1,104 @@
+//! The Docker engine goes away in the middle of a run and comes back: the run ends as it would have, steps that had
+//! finished are not run again. The engine is the test's own; the machine's is left alone.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{collections::BTreeMap, thread::sleep, time::Duration};
+
+use anyhow::{Context, Result};
+use kfbox_tests::{
+    Options, TestBox,
+    engine::{Engine, OwnEngine},
+    pipeline::{Step, pipeline},
+    seconds, text, until,
+};
+use rand::Rng;
+
+fn chain() -> Vec<Step> {
+    let nap = "sleep 1.5";
+    vec![
+        Step::sh("one", nap),
+        Step::sh("two", nap).after("one"),
+        Step::sh("beside", nap).after("one"),
+        Step::sh("three", nap).after("two"),
+    ]
+}
+
+/// Attempts of the tasks that have succeeded, by name.
+fn finished(b: &TestBox, run: &str) -> Result<BTreeMap<String, String>> {
+    let tasks = b.tasks(run)?;
+    let done = tasks
+        .iter()
+        .filter(|t| text(t, "/status/state") == "SUCCEEDED");
+    Ok(done
+        .map(|t| {
+            (
+                text(t, "/spec/name").to_string(),
+                t["status"]["attempts"].to_string(),
+            )
+        })
+        .collect())
+}
+
+fn outage(signal: &str) -> Result<()> {
+    let mut own = OwnEngine::start()?;
+    own.take_images(&Engine::default(), &["kfbox/base:1"])?;
+    let b = TestBox::with(Options {
+        engine: own.engine(),
+        ..Options::default()
+    })?;
+    for _ in 0..2 {
+        let run = b.run(&pipeline("outage", &chain()))?;
+        let pause = rand::rng().random_range(200..5_000);
+        println!("{signal} {pause} ms after the run was made");
+        sleep(Duration::from_millis(pause));
+        let before = finished(&b, &run)?;
+        own.down(signal)?;
+        // The box itself answers, and says that it waits.
+        assert_eq!(b.client.get("/apis/v2beta1/healthz")?.status, 200);
+        let state = text(&b.run_object(&run)?, "/status/state").to_string();
+        assert!(
+            ["PENDING", "RUNNING", "SUCCEEDED"].contains(&&*state),
+            "{state}"
+        );
+        own.up()?;
+        b.succeeded(&run, seconds(90))?;
+        let after = finished(&b, &run)?;
+        assert_eq!(after.len(), chain().len());
+        for (name, attempts) in before {
+            assert_eq!(after.get(&name), Some(&attempts), "{name} had finished");
+        }
+        b.no_containers()?;
+    }
+    drop(b);
+    Ok(())
+}
+
+#[test]
+fn stopped_in_order() -> Result<()> {
+    outage("TERM")
+}
+
+#[test]
+fn killed() -> Result<()> {
+    outage("KILL")
+}
+
+#[test]
+fn a_box_that_starts_before_its_engine_waits_for_it() -> Result<()> {
+    let mut own = OwnEngine::start()?;
+    own.take_images(&Engine::default(), &["kfbox/base:1"])?;
+    own.down("TERM")?;
+    let b = TestBox::with(Options {
+        engine: own.engine(),
+        ..Options::default()
+    })
+    .context("no engine yet")?;
+    let run = b.run(&pipeline("early", &[Step::sh("only", "true")]))?;
+    until("the run is taken up", seconds(20), || {
+        Ok((text(&b.run_object(&run)?, "/status/state") == "RUNNING").then_some(()))
+    })?;
+    own.up()?;
+    b.succeeded(&run, seconds(60))?;
+    drop(b);
+    Ok(())
+}
