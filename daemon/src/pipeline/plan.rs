@@ -63,29 +63,11 @@ enum Fate<'a> {
     Never(&'a str),
 }
 
-/// What to do about the task `name` of the DAG that `component` is.
+/// What to do about every task of the DAG that `component` is, in the order of their names.
 ///
 /// After a failure nothing new starts in the DAG, except tasks with ALL_UPSTREAM_TASKS_COMPLETED (exit handlers,
 /// `ignore_upstream_failure`), once what they wait for has ended or will never start. A cancellation of the run is
 /// the caller's business: it stops asking.
-#[cfg(test)]
-pub fn decide(
-    pipeline: &Pipeline,
-    component: &ComponentSpec,
-    name: &str,
-    scope: &Scope,
-    job: &Job,
-) -> Decision {
-    let Some(dag) = &component.dag else {
-        return Decision::Wait;
-    };
-    match fates(dag, scope).get(name) {
-        Some(fate) => judge(*fate, pipeline, dag, name, scope, job),
-        None => Decision::Wait,
-    }
-}
-
-/// What to do about every task of the DAG, in the order of their names.
 pub fn decide_all<'a>(
     pipeline: &Pipeline,
     component: &'a ComponentSpec,

@@ -4,7 +4,7 @@
 use kfbox_store::kinds::ir::{ComponentSpec, Pipeline, TaskSpec};
 use serde_json::{Value, json};
 
-use super::plan::{Decision, Outcome, dag_outcome, decide, decide_all};
+use super::plan::{Decision, Outcome, dag_outcome, decide_all};
 use super::resolve::{dag_outputs, resolve_inputs, task_uuid};
 use super::scope::{Inputs, Job, Outputs, Scope, TaskState, TaskView};
 
@@ -18,6 +18,20 @@ pub(super) fn job() -> Job {
         schedule_time: "2026-01-01T00:00:00Z".into(),
         pipeline_root: "minio://mlpipeline/v2/artifacts".into(),
     }
+}
+
+/// What the plan says of one task.
+fn decide(
+    pipeline: &Pipeline,
+    component: &ComponentSpec,
+    name: &str,
+    scope: &Scope,
+    job: &Job,
+) -> Decision {
+    decide_all(pipeline, component, scope, job)
+        .into_iter()
+        .find_map(|(task, decision)| (task == name).then_some(decision))
+        .unwrap_or(Decision::Wait)
 }
 
 /// A pipeline whose components all have one output and take anything.

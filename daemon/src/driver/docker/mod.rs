@@ -48,6 +48,8 @@ pub struct DockerDriver {
     starts: Semaphore,
     witness: Arc<Witness>,
     networks: Mutex<HashMap<String, Network>>,
+    /// The engine would make two networks of one name for two callers at once.
+    making_network: tokio::sync::Mutex<()>,
 }
 
 impl DockerDriver {
@@ -74,6 +76,7 @@ impl DockerDriver {
             starts: Semaphore::new(cpus * STARTS_PER_CPU),
             witness: Arc::default(),
             networks: Mutex::default(),
+            making_network: tokio::sync::Mutex::default(),
         })
     }
 
@@ -389,6 +392,7 @@ impl Driver for DockerDriver {
         if let Some(network) = self.networks().get(namespace) {
             return Ok(network.clone());
         }
+        let _one = self.making_network.lock().await;
         let network = self.find_or_make_network(namespace).await?;
         self.networks().insert(namespace.into(), network.clone());
         Ok(network)

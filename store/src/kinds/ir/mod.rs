@@ -20,6 +20,8 @@ mod task;
 mod tests;
 #[cfg(test)]
 mod tests_corpus;
+#[cfg(test)]
+mod tests_inputs;
 
 pub use check::check;
 pub use error::IrError;
