@@ -11,6 +11,25 @@ use super::Connection;
 /// The namespace the CLI works in.
 pub const NAMESPACE: &str = kfbox_store::kinds::core::DEFAULT_NAMESPACE;
 
+/// Nothing answers at the box's address.
+#[derive(Debug)]
+pub struct Unreachable {
+    base: String,
+    cause: String,
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { base, cause } = self;
+        write!(
+            f,
+            "the box at {base} does not answer ({cause}): is `kfbox serve` running?"
+        )
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
 /// A connection to a box.
 pub struct Client {
     agent: Agent,
@@ -47,11 +66,9 @@ impl Client {
         what: &str,
         sent: Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>> {
-        let mut response = sent.map_err(|e| {
-            anyhow!(
-                "the box at {} does not answer ({e}): is `kfbox serve` running?",
-                self.base
-            )
+        let mut response = sent.map_err(|cause| Unreachable {
+            base: self.base.clone(),
+            cause: cause.to_string(),
         })?;
         if response.status().is_success() {
             return Ok(response);

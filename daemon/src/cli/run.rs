@@ -1,6 +1,12 @@
 //! `kfbox run`, `runs` and `logs`: pipelines from the command line.
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -9,11 +15,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Connection, Format,
-    client::{Client, NAMESPACE},
+    client::{Client, NAMESPACE, Unreachable},
     output::{self, text},
 };
 
 const RUNS: &str = "/apis/v2beta1/runs";
+/// How long `--follow` waits for a box that went away.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `kfbox run`
 #[derive(Args)]
@@ -101,7 +109,7 @@ impl RunArgs {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        follow(&client, &id, self.connection.output)
+        follow(client, &id, self.connection.output)
     }
 }
 
@@ -125,76 +133,90 @@ fn parameters(spec: &Value, given: &[String]) -> Result<Map<String, Value>> {
     Ok(out)
 }
 
-/// Shows each change of a task's state until the run ends.
-fn follow(client: &Client, id: &str, format: Format) -> Result<ExitCode> {
+/// Shows each change of a task's state until the run ends. A daemon that restarts meanwhile is waited for.
+fn follow(client: Client, id: &str, format: Format) -> Result<ExitCode> {
+    let client = Arc::new(client);
     let quiet = format == Format::Json;
     if !quiet {
         output::line(&format!("run {id}\n{}/runs/{id}", client.base))?;
     }
-    let mut version = client.get(&kube("runs", &format!("?fieldSelector=metadata.name={id}")))?;
-    let mut seen: HashMap<String, String> = HashMap::new();
+    let mut seen = HashMap::new();
+    let mut away = None;
     loop {
-        if let Some(run) = version.pointer("/items/0").cloned() {
-            show_tasks(client, id, &mut seen, quiet)?;
-            if let Some(code) = ended(client, &run, id, format)? {
-                return Ok(code);
-            }
-        } else {
-            bail!("run {id} was deleted");
-        }
-        let at = text(&version, "/metadata/resourceVersion");
-        let path = kube(
-            "tasks",
-            &format!("?watch=true&resourceVersion={at}&labelSelector=pipeline/runid={id}"),
-        );
-        for line in client.lines(&path)? {
-            let Ok(line) = line else { break };
-            let event: Value = serde_json::from_str(&line)?;
-            if text(&event, "/type") == "ERROR" {
-                break;
-            }
-            if text(&event, "/type") == "BOOKMARK" {
-                continue;
-            }
-            show(&event["object"], &mut seen, quiet)?;
-            let run = client.get(&kube("runs", &format!("/{id}")))?;
-            if is_terminal(text(&run, "/status/state")) {
-                break;
-            }
-            if is_terminal(text(&event, "/object/status/state")) {
-                // The run's own end follows its last task's within milliseconds, as a change of the run.
-                if wait_run(client, id, &run)? {
-                    break;
+        match watch_run(&client, id, &mut seen, format) {
+            Ok(Some(code)) => return Ok(code),
+            Ok(None) => away = None,
+            Err(e) => {
+                // Only a box that cannot be reached is waited for; what it answers is final.
+                let since = *away.get_or_insert_with(Instant::now);
+                if e.downcast_ref::<Unreachable>().is_none() || since.elapsed() > PATIENCE {
+                    return Err(e);
                 }
             }
         }
-        version = client.get(&kube("runs", &format!("?fieldSelector=metadata.name={id}")))?;
+        std::thread::sleep(Duration::from_millis(300));
     }
 }
 
-/// After a task's end: whether no task is left that runs, in which case the run's next change is awaited.
-fn wait_run(client: &Client, id: &str, run: &Value) -> Result<bool> {
-    let tasks = client.get(&kube(
-        "tasks",
-        &format!("?labelSelector=pipeline/runid={id}"),
-    ))?;
-    let open = tasks["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|t| !is_terminal(text(t, "/status/state")));
-    if open {
-        return Ok(false);
+/// Follows the run over one pair of watches; `None` when they broke off.
+fn watch_run(
+    client: &Arc<Client>,
+    id: &str,
+    seen: &mut HashMap<String, String>,
+    format: Format,
+) -> Result<Option<ExitCode>> {
+    let quiet = format == Format::Json;
+    let (tx, rx) = mpsc::channel();
+    for (plural, selector) in [
+        ("runs", format!("fieldSelector=metadata.name={id}")),
+        ("tasks", format!("labelSelector=pipeline/runid={id}")),
+    ] {
+        let (client, tx) = (client.clone(), tx.clone());
+        std::thread::spawn(move || {
+            stream(
+                &client,
+                &kube(plural, &format!("?watch=true&{selector}")),
+                &tx,
+            )
+        });
     }
-    let at = text(run, "/metadata/resourceVersion");
-    let path = kube(
-        "runs",
-        &format!("?watch=true&resourceVersion={at}&fieldSelector=metadata.name={id}"),
-    );
-    if let Some(line) = client.lines(&path)?.next() {
-        line?;
+    drop(tx);
+    while let Ok(event) = rx.recv() {
+        let event = event?;
+        let object = &event["object"];
+        match (text(&event, "/type"), text(object, "/kind")) {
+            ("ERROR", _) => return Ok(None),
+            ("DELETED", "Run") => bail!("run {id} was deleted"),
+            (_, "Task") => show(object, seen, quiet)?,
+            (_, "Run") if is_terminal(text(object, "/status/state")) => {
+                // The last tasks' changes come on the other stream and may be behind.
+                show_tasks(client, id, seen, quiet)?;
+                return ended(client, object, id, format);
+            }
+            _ => {}
+        }
     }
-    Ok(true)
+    Ok(None)
+}
+
+fn stream(client: &Client, path: &str, tx: &mpsc::Sender<Result<Value>>) {
+    let lines = match client.lines(path) {
+        Ok(lines) => lines,
+        Err(e) => {
+            let _ = tx.send(Err(e));
+            return;
+        }
+    };
+    for line in lines {
+        let Ok(line) = line else { break };
+        let Ok(event) = serde_json::from_str(&line) else {
+            break;
+        };
+        if tx.send(Ok(event)).is_err() {
+            return;
+        }
+    }
+    let _ = tx.send(Ok(serde_json::json!({"type": "ERROR"})));
 }
 
 fn kube(plural: &str, rest: &str) -> String {

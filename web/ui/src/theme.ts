@@ -37,6 +37,7 @@ export const theme = createTheme({
     // The placeholder is an element that a menu may not contain.
     Menu: { defaultProps: { withInitialFocusPlaceholder: false } },
     Modal: { defaultProps: { centered: true } },
+    Notification: { defaultProps: { closeButtonProps: { 'aria-label': 'Dismiss' } } },
   },
 });
 

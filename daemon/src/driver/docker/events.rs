@@ -27,9 +27,10 @@ const STOPPING: Duration = Duration::from_secs(20);
 
 /// What was seen of the engine that a later inspect does not show.
 ///
-/// A container counts as interrupted when somebody else than this daemon signalled it, when it ended with a
-/// signal's exit code without hitting its memory limit, or when it ended badly while the engine was away. The
-/// pod room overrides this for containers it stopped itself.
+/// A container counts as interrupted when somebody else than this daemon signalled it, when it ended badly while
+/// the engine was away, or when it ended with a signal's exit code while nobody watched. A signal's exit code
+/// alone proves nothing: a step may kill itself, and would be run again for ever. The pod room overrides this
+/// for containers it stopped itself.
 #[derive(Default)]
 pub(super) struct Witness {
     seen: Mutex<Seen>,
@@ -37,6 +38,8 @@ pub(super) struct Witness {
 
 #[derive(Default)]
 struct Seen {
+    /// Since when signals are seen.
+    since: Option<jiff::Timestamp>,
     signalled: VecDeque<String>,
     outages: VecDeque<(jiff::Timestamp, jiff::Timestamp)>,
 }
@@ -64,15 +67,19 @@ impl Witness {
 
     pub(super) fn interrupted(&self, id: &str, code: i32, finished_at: &str) -> bool {
         let seen = self.lock();
-        if SIGNAL_CODES.contains(&code) || seen.signalled.iter().any(|s| s == id) {
+        if seen.signalled.iter().any(|s| s == id) {
             return true;
         }
-        code != 0
-            && finished_at.parse::<jiff::Timestamp>().is_ok_and(|at| {
-                seen.outages
-                    .iter()
-                    .any(|(from, to)| (*from..=*to).contains(&at))
-            })
+        let Ok(at) = finished_at.parse::<jiff::Timestamp>() else {
+            return SIGNAL_CODES.contains(&code);
+        };
+        let unwatched = seen.since.is_none_or(|since| at < since);
+        SIGNAL_CODES.contains(&code) && unwatched
+            || code != 0 && seen.outages.iter().any(|(from, to)| (*from..=*to).contains(&at))
+    }
+
+    fn watching(&self) {
+        self.lock().since.get_or_insert_with(jiff::Timestamp::now);
     }
 }
 
@@ -95,6 +102,7 @@ pub(super) fn follow(
                     .filters(&filters)
                     .build();
                 let mut events = docker.events(Some(options));
+                witness.watching();
                 if let Some(from) = down_since.take() {
                     witness.outage(from, jiff::Timestamp::now());
                     tracing::info!("the container engine answers again");
@@ -161,7 +169,13 @@ mod tests {
         assert!(!witness.interrupted("a", 1, at));
         assert!(
             witness.interrupted("a", 137, at),
-            "killed, and not for its memory"
+            "killed while nobody watched"
+        );
+        witness.watching();
+        assert!(witness.interrupted("a", 137, at), "killed before");
+        assert!(
+            !witness.interrupted("a", 137, "2999-01-01T00:00:00Z"),
+            "killed, and nobody outside did it"
         );
         witness.signalled("a");
         assert!(
