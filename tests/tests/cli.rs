@@ -169,7 +169,7 @@ fn tokens_are_made_listed_and_revoked() -> Result<()> {
         "token", "create", "--user", "ann", "--ttl", "1d", "--output", "json",
     ])?)?;
     let mut ann = b.client.clone();
-    ann.token = text(&made, "/token").to_string();
+    ann.token = text(&made, "/status/token").to_string();
     let me = ann
         .post(
             "/apis/authentication.k8s.io/v1/selfsubjectreviews",
@@ -180,7 +180,7 @@ fn tokens_are_made_listed_and_revoked() -> Result<()> {
     let list = said(&b.cli(["token", "list"])?);
     assert!(list.contains("ann"), "{list}");
     assert!(!list.contains(&ann.token), "a list must not show secrets");
-    let name = text(&made, "/name");
+    let name = text(&made, "/metadata/name");
     said(&b.cli(["token", "revoke", name])?);
     assert_eq!(ann.get("/apis/v2beta1/runs")?.status, 401);
     let link = said(&b.cli(["token", "login"])?);

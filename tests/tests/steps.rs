@@ -118,7 +118,7 @@ fn a_step_that_is_not_root_may_write_where_the_sdk_writes() -> Result<()> {
 #[test]
 fn hardened_as_seen_from_inside() -> Result<()> {
     let b = TestBox::start()?;
-    let script = "cat /proc/self/status /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; \
+    let script = "cat /proc/self/status /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null || true; \
                   echo core $(ulimit -c); \
                   for f in /var/run/docker.sock /run/docker.sock /dev/sda /dev/kmsg; do test ! -e $f || echo found $f; done; \
                   echo devices $(ls /dev); echo processes $(ls -d /proc/[0-9]* | wc -l)";

@@ -70,9 +70,12 @@ fn sources() -> Vec<(String, String)> {
 
 /// The files for which `wrong` gives a reason. This file names what it forbids: it is left out.
 fn offenders(wrong: impl Fn(&str, &str) -> Option<String>) -> String {
-    let sources = sources().into_iter().filter(|(path, _)| path != "tests/tests/tidy.rs");
-    let mut all: Vec<_> =
-        sources.filter_map(|(path, text)| Some(format!("{path}: {}", wrong(&path, &text)?))).collect();
+    let sources = sources()
+        .into_iter()
+        .filter(|(path, _)| path != "tests/tests/tidy.rs");
+    let mut all: Vec<_> = sources
+        .filter_map(|(path, text)| Some(format!("{path}: {}", wrong(&path, &text)?)))
+        .collect();
     all.sort();
     all.join("\n")
 }
@@ -125,8 +128,9 @@ fn no_file_is_too_long() {
 #[test]
 fn only_the_driver_names_the_engine() {
     let others = offenders(|path, text| {
-        let wrong =
-            is(path, &["rs"]) && !path.starts_with("daemon/src/driver/") && text.contains("bollard::");
+        let wrong = is(path, &["rs"])
+            && !path.starts_with("daemon/src/driver/")
+            && text.contains("bollard::");
         wrong.then(|| "names bollard".into())
     });
     assert_eq!(others, "");
@@ -146,7 +150,13 @@ fn nothing_is_unsafe() {
     let others = offenders(|path, text| {
         let code = |l: &&str| !l.trim_start().starts_with("//");
         let mut code = text.lines().filter(code);
-        let blocks = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "allow(unsafe"];
+        let blocks = [
+            "unsafe {",
+            "unsafe fn",
+            "unsafe impl",
+            "unsafe extern",
+            "allow(unsafe",
+        ];
         let wrong = is(path, &["rs"]) && code.any(|l| blocks.iter().any(|b| l.contains(b)));
         wrong.then(|| "unsafe".into())
     });
