@@ -245,15 +245,16 @@ run_quickstart() {
 }
 
 finish() {
-    local environment=''
+    local environment='' program=kfbox
     [ "$DATA_DIR" = /var/lib/kfbox ] || environment="KFBOX_DATA_DIR=$DATA_DIR "
+    [ "$PREFIX" = /usr/local ] || program=$PREFIX/bin/kfbox
     say ''
     say "kfbox runs ($("$PREFIX/bin/kfbox" version 2>/dev/null | head -n 1)); installed in $SECONDS s."
     [ -z "${DEMO_RESULT:-}" ] || say "  Quick-start    $DEMO_RESULT"
     say "  Open           $URL"
     # The link is a credential: to the terminal, not to the log.
     printf '  Log in         %s\n' "$(KFBOX_DATA_DIR=$DATA_DIR "$PREFIX/bin/kfbox" token login 2>>"$LOG" | sed '2,$s/^/                 /')"
-    say "  Another link   ${environment}kfbox token login"
+    say "  Another link   $environment$program token login"
     say "  Daemon's log   $(how_to_see_log)"
     has_systemd || say "  After a reboot $SHARE/installer/install.sh --no-demo$([ "$PREFIX" = /usr/local ] || printf ' --prefix %s' "$PREFIX")   (no systemd here to do it)"
     say "  Remove         $PREFIX/bin/kfbox-uninstall"

@@ -11,7 +11,7 @@ Usage: sudo kfbox-uninstall [options]
 
   --prefix DIR      the installation to remove (default: the one this script belongs to, else /usr/local)
   --purge           remove the data folder as well: runs, pipelines, artifacts, tokens
-  --keep-images     leave the images kfbox/* in the Docker engine
+  --keep-images     leave kfbox/base and kfbox/python in the Docker engine
   -y, --yes         do not ask
   -h, --help        this text
 USAGE
@@ -87,15 +87,19 @@ remove_workloads() {
     remove_images "$id"
 }
 
-# All boxes of a machine share the images: they go with the last one.
+# The layers with pip packages (kfbox/env-<box>) are the box's own; all boxes of a machine share the other
+# images, which go with the last box.
 remove_images() {
-    local others images
-    others=$(docker ps --all --filter label=kfbox.dev/box --format '{{.Label "kfbox.dev/box"}}' | grep -vxF "${1:-none}" | sort -u || true)
-    if [ "$KEEP_IMAGES" = 1 ] || [ -n "$others" ] || other_daemon; then
-        REMAINS+=("the images kfbox/*$([ "$KEEP_IMAGES" = 1 ] || printf ' (another box uses them)')")
-        return
+    local others images pattern="kfbox/env-${1:-none}"
+    others=$(docker ps --all --filter label=kfbox.dev/box --format '{{.Label "kfbox.dev/box"}}' | grep -vxF "${1:-none}" || true)
+    if [ "$KEEP_IMAGES" = 1 ]; then
+        REMAINS+=('the images kfbox/base, kfbox/python (as asked)')
+    elif [ -n "$others" ] || other_daemon; then
+        REMAINS+=('the images kfbox/base, kfbox/python (another box uses them)')
+    else
+        pattern='kfbox/*'
     fi
-    mapfile -t images < <(docker images --format '{{.Repository}}:{{.Tag}}' --filter 'reference=kfbox/*' | grep -v '<none>' || true)
+    mapfile -t images < <(docker images --format '{{.Repository}}:{{.Tag}}' --filter "reference=$pattern" | grep -v '<none>' || true)
     [ "${#images[@]}" = 0 ] || docker image rm --force "${images[@]}" >>"$LOG"
     say "  images removed: ${#images[@]}"
 }
