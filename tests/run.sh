@@ -84,6 +84,9 @@ build() {
 
 # --- running ---------------------------------------------------------------------------------------------------
 
+# The sum of all "N <word>" in a text.
+count() { awk -v word="$1" '{ for (i = 2; i <= NF; i++) if ($i ~ "^" word) n += $(i - 1) } END { print n + 0 }' <<<"$2"; }
+
 # Runs one part with its output shown, and adds what its runner counted ("12 passed", "1 failed").
 part() {
   local name=$1 log=$cache/$1.log status=0 bad good
@@ -93,8 +96,7 @@ part() {
   local plain
   # Without colours, and without vitest's count of files beside its count of tests.
   plain=$(sed 's/\x1b\[[0-9;]*m//g; /Test Files/d' "$log")
-  good=$(grep -oE '[0-9]+ passed' <<<"$plain" | awk '{n += $1} END {print n + 0}')
-  bad=$(grep -oE '[0-9]+ failed' <<<"$plain" | awk '{n += $1} END {print n + 0}')
+  good=$(count passed "$plain") bad=$(count failed "$plain")
   # A part that ended badly without counting a failure has failed as a whole.
   if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
   if [ "$status" -ne 0 ]; then outcome=1; printf 'part "%s" failed (exit %s)\n' "$name" "$status"; fi

@@ -75,7 +75,11 @@ impl Witness {
         };
         let unwatched = seen.since.is_none_or(|since| at < since);
         SIGNAL_CODES.contains(&code) && unwatched
-            || code != 0 && seen.outages.iter().any(|(from, to)| (*from..=*to).contains(&at))
+            || code != 0
+                && seen
+                    .outages
+                    .iter()
+                    .any(|(from, to)| (*from..=*to).contains(&at))
     }
 
     fn watching(&self) {

@@ -13,7 +13,11 @@ const NONBLOCK: i32 = 0o4000;
 /// Whether the kernel's log tells that this container's memory limit was the reason of a kill. False also when
 /// the log cannot be read, or has turned over since.
 pub(super) fn in_kernel_log(container: &str) -> bool {
-    let Ok(mut log) = OpenOptions::new().read(true).custom_flags(NONBLOCK).open("/dev/kmsg") else {
+    let Ok(mut log) = OpenOptions::new()
+        .read(true)
+        .custom_flags(NONBLOCK)
+        .open("/dev/kmsg")
+    else {
         return false;
     };
     let mut record = [0_u8; 8192];
