@@ -255,6 +255,16 @@ impl OwnEngine {
             signal_to(daemon.id(), signal)?;
             until("dockerd ends", seconds(60), || Ok(daemon.try_wait()?))?;
         }
+        // A containerd that dockerd had started dies with it; while its process id lingers, a new dockerd would
+        // take it for alive and wait for it.
+        let file = self.path("run/containerd/containerd.pid");
+        if let Ok(pid) = fs::read_to_string(&file) {
+            let process = PathBuf::from(format!("/proc/{}/exe", pid.trim()));
+            until("containerd ends", seconds(20), || {
+                Ok(fs::read_link(&process).is_err().then_some(()))
+            })?;
+            fs::remove_file(&file)?;
+        }
         Ok(())
     }
 }
@@ -273,12 +283,6 @@ impl Drop for OwnEngine {
         let mut remove = self.engine().docker(["rm", "--force"]);
         let _ = remove.args(all.lines()).output();
         let _ = self.down("TERM");
-        // dockerd starts a containerd of its own where the machine runs none.
-        if let Ok(pid) = fs::read_to_string(self.path("run/containerd/containerd.pid"))
-            && let Ok(pid) = pid.trim().parse()
-        {
-            let _ = signal_to(pid, "TERM");
-        }
         unmount_below(self.folder.path());
     }
 }

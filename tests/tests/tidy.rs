@@ -84,17 +84,6 @@ fn is(path: &str, extensions: &[&str]) -> bool {
     extensions.iter().any(|e| path.ends_with(&format!(".{e}")))
 }
 
-/// Whether a word stands in the code of a Rust file, its comments left out.
-fn names(text: &str, word: &str) -> bool {
-    text.lines()
-        .map(str::trim_start)
-        .filter(|l| !l.starts_with("//"))
-        .any(|l| {
-            l.split(|c: char| !c.is_alphanumeric() && c != '_')
-                .any(|w| w == word)
-        })
-}
-
 #[test]
 fn every_file_says_what_it_is_for() {
     let silent = offenders(|path, text| {

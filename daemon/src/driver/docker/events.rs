@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use bollard::{Docker, models::EventMessageTypeEnum, query_parameters as query};
+use bollard::{models::EventMessageTypeEnum, query_parameters as query};
 use futures::{
     StreamExt,
     stream::{BoxStream, Stream},
 };
 
-use super::pod_of;
+use super::{address::Address, pod_of};
 use crate::driver::Change;
 
 /// Signals and outages kept in memory.
@@ -89,7 +89,7 @@ impl Witness {
 
 /// All changes for as long as anybody listens.
 pub(super) fn follow(
-    docker: Docker,
+    address: Address,
     filters: HashMap<String, Vec<String>>,
     witness: std::sync::Arc<Witness>,
 ) -> BoxStream<'static, Change> {
@@ -97,9 +97,10 @@ pub(super) fn follow(
     tokio::spawn(async move {
         let mut down_since = None;
         while !tx.is_closed() {
-            if tokio::time::timeout(Duration::from_secs(5), docker.ping())
-                .await
-                .is_ok_and(|pong| pong.is_ok())
+            if let Ok(docker) = address.client()
+                && tokio::time::timeout(Duration::from_secs(5), docker.ping())
+                    .await
+                    .is_ok_and(|pong| pong.is_ok())
             {
                 // Listen first, then tell that everything may have changed: nothing falls between.
                 let options = query::EventsOptionsBuilder::default()

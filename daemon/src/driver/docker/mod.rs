@@ -2,6 +2,7 @@
 //!
 //! Every call has a deadline: a hung engine makes the box wait, never hang.
 
+mod address;
 mod body;
 mod events;
 mod oom;
@@ -35,6 +36,7 @@ use super::{
     BOX_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network, Observed,
     POD_LABEL, PodId, State, UID_LABEL, Want, unavailable,
 };
+use address::Address;
 use events::Witness;
 
 /// How long any engine call but start, pull and commit may take.
@@ -44,7 +46,7 @@ const STARTS_PER_CPU: usize = 2;
 
 /// A connection to one Docker engine, for one box.
 pub struct DockerDriver {
-    docker: Docker,
+    address: Address,
     box_id: String,
     starts: Semaphore,
     witness: Arc<Witness>,
@@ -59,26 +61,20 @@ impl DockerDriver {
     /// # Errors
     /// When `host` is not an address Docker clients understand.
     pub fn connect(host: &str, box_id: &str) -> Result<Self> {
-        let timeout = 600;
-        let version = bollard::ClientVersion {
-            // 20.10's API: the oldest engine the box runs on; newer engines still speak it.
-            major_version: 1,
-            minor_version: 41,
-        };
-        let docker = match host.strip_prefix("unix://") {
-            Some(path) => Docker::connect_with_unix(path, timeout, &version),
-            None => Docker::connect_with_http(host, timeout, &version),
-        }
-        .map_err(|e| Error::invalid(format!("docker_host \"{host}\": {e}")))?;
+        let address = Address::new(host)?;
         let cpus = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
-            docker,
+            address,
             box_id: box_id.into(),
             starts: Semaphore::new(cpus * STARTS_PER_CPU),
             witness: Arc::default(),
             networks: Mutex::default(),
             making_network: tokio::sync::Mutex::default(),
         })
+    }
+
+    fn docker(&self) -> Result<&Docker> {
+        self.address.client()
     }
 
     fn networks(&self) -> std::sync::MutexGuard<'_, HashMap<String, Network>> {
@@ -89,7 +85,7 @@ impl DockerDriver {
         let name = format!("kfbox-{}-{namespace}", self.box_id);
         for _ in 0..2 {
             let inspect = self
-                .docker
+                .docker()?
                 .inspect_network(&name, None::<query::InspectNetworkOptions>);
             match call("network", inspect).await {
                 Ok(network) => {
@@ -108,7 +104,7 @@ impl DockerDriver {
                         labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
                         ..Default::default()
                     };
-                    match call("network create", self.docker.create_network(request)).await {
+                    match call("network create", self.docker()?.create_network(request)).await {
                         Ok(_) => {}
                         Err(e) if is(&e, Code::Conflict) => {}
                         Err(e) => return Err(e),
@@ -216,7 +212,7 @@ impl DockerDriver {
 impl Driver for DockerDriver {
     async fn observe(&self, name: &str) -> Result<Option<Observed>> {
         let inspect = self
-            .docker
+            .docker()?
             .inspect_container(name, None::<query::InspectContainerOptions>);
         match call("inspect", inspect).await {
             Ok(inspect) => Ok(Some(self.observed(inspect))),
@@ -231,7 +227,7 @@ impl Driver for DockerDriver {
             .filters(&self.filter())
             .build();
         let mut found = Vec::new();
-        for summary in call("list", self.docker.list_containers(Some(options))).await? {
+        for summary in call("list", self.docker()?.list_containers(Some(options))).await? {
             let Some(id) = summary.id else { continue };
             // The summary lacks exit codes; a container that is gone by now is simply not listed.
             if let Some(observed) = self.observe(&id).await? {
@@ -248,7 +244,12 @@ impl Driver for DockerDriver {
             .name(&want.name)
             .build();
         let body = body::create_body(want, &self.box_id);
-        match call("create", self.docker.create_container(Some(options), body)).await {
+        match call(
+            "create",
+            self.docker()?.create_container(Some(options), body),
+        )
+        .await
+        {
             Ok(_) => Ok(true),
             // Deterministic names: ours from before a crash.
             Err(e) if is(&e, Code::Conflict) => Ok(false),
@@ -262,7 +263,7 @@ impl Driver for DockerDriver {
     async fn start(&self, name: &str) -> Result<()> {
         let _permit = self.starts.acquire().await.map_err(Error::internal)?;
         let start = self
-            .docker
+            .docker()?
             .start_container(name, None::<query::StartContainerOptions>);
         match tokio::time::timeout(Duration::from_secs(120), start).await {
             Ok(Ok(())) => Ok(()),
@@ -279,7 +280,7 @@ impl Driver for DockerDriver {
             .t(i32::try_from(grace).unwrap_or(i32::MAX))
             .build();
         let wait = DEADLINE + Duration::from_secs(grace.into());
-        match tokio::time::timeout(wait, self.docker.stop_container(name, Some(options))).await {
+        match tokio::time::timeout(wait, self.docker()?.stop_container(name, Some(options))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(ApiError::DockerResponseServerError {
                 status_code: 304 | 404,
@@ -295,7 +296,12 @@ impl Driver for DockerDriver {
             .force(true)
             .v(true)
             .build();
-        match call("remove", self.docker.remove_container(name, Some(options))).await {
+        match call(
+            "remove",
+            self.docker()?.remove_container(name, Some(options)),
+        )
+        .await
+        {
             Ok(()) => Ok(()),
             Err(e) if is(&e, Code::NotFound) => Ok(()),
             // Another removal of the same container is under way: the next look will find it absent.
@@ -314,7 +320,7 @@ impl Driver for DockerDriver {
             .since(i32::try_from(q.since.unwrap_or(0)).unwrap_or(0))
             .build();
         let lines = self
-            .docker
+            .docker()?
             .logs(name, Some(options))
             .map_ok(bollard::container::LogOutput::into_bytes)
             .map_err(|e| translate("logs", e));
@@ -322,7 +328,7 @@ impl Driver for DockerDriver {
     }
 
     async fn image(&self, name: &str) -> Result<Option<Image>> {
-        match call("image", self.docker.inspect_image(name)).await {
+        match call("image", self.docker()?.inspect_image(name)).await {
             Ok(image) => {
                 let user = image.config.and_then(|c| c.user).unwrap_or_default();
                 let user = user.split(':').next().unwrap_or_default().to_string();
@@ -348,7 +354,7 @@ impl Driver for DockerDriver {
             .from_image(image)
             .tag(tag)
             .build();
-        let mut progress = self.docker.create_image(Some(options), None, None);
+        let mut progress = self.docker()?.create_image(Some(options), None, None);
         while let Some(step) = progress.next().await {
             step.map_err(|e| translate("pull", e))?;
         }
@@ -357,10 +363,10 @@ impl Driver for DockerDriver {
 
     async fn commit(&self, name: &str, image: &str) -> Result<()> {
         let inspect = self
-            .docker
+            .docker()?
             .inspect_container(name, None::<query::InspectContainerOptions>);
         let base = call("inspect", inspect).await?.image.unwrap_or_default();
-        let config = call("image", self.docker.inspect_image(&base))
+        let config = call("image", self.docker()?.inspect_image(&base))
             .await?
             .config;
         let config = config.unwrap_or_default();
@@ -381,7 +387,7 @@ impl Driver for DockerDriver {
             labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
             ..Default::default()
         };
-        let commit = self.docker.commit_container(options, config);
+        let commit = self.docker()?.commit_container(options, config);
         tokio::time::timeout(Duration::from_secs(600), commit)
             .await
             .map_err(|_| unavailable("commit: no answer in 600 s"))?
@@ -400,7 +406,7 @@ impl Driver for DockerDriver {
     }
 
     async fn describe(&self) -> Result<String> {
-        let info = call("info", self.docker.info()).await?;
+        let info = call("info", self.docker()?.info()).await?;
         Ok(format!(
             "Docker {}, storage driver {}, cgroup v{}, {} CPUs, {:.1} GiB",
             info.server_version.unwrap_or_default(),
@@ -414,7 +420,7 @@ impl Driver for DockerDriver {
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
-        let state = (self.docker.clone(), self.filter(), self.witness.clone());
+        let state = (self.address.clone(), self.filter(), self.witness.clone());
         stream::once(async move { events::follow(state.0, state.1, state.2) })
             .flatten()
             .boxed()

@@ -1,3 +1,4 @@
+// What a list and its watch add up to, whatever the stream does.
 import { describe, expect, it } from 'vitest';
 import type { KubeObject, WatchEvent } from './types';
 import { apply, backoff, Expired, fromList, LineSplitter } from './watchCache';

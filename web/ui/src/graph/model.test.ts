@@ -1,3 +1,4 @@
+// From a pipeline spec and its tasks to the nodes and edges of the graph.
 import { describe, expect, it } from 'vitest';
 import type { PipelineSpec, TaskObject, TaskState } from '../api/types';
 import { flatten, readableCondition, stepCount, tree, unwrap } from '../lib/ir';

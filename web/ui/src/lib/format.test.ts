@@ -1,3 +1,4 @@
+// How values are shown to people.
 import { describe, expect, it } from 'vitest';
 import { areaUnder, artifactUrl, confusionMatrix, rocCurve } from './artifacts';
 import { age, bytes, duration, number, parseTime, someOf } from './format';

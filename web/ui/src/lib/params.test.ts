@@ -1,3 +1,4 @@
+// The fields of the start form, from the parameters of a pipeline.
 import { describe, expect, it } from 'vitest';
 import type { ParameterSpec } from '../api/types';
 import { coerce, coerceAll, initialFields, isRequired, toField } from './params';
