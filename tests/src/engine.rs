@@ -136,6 +136,7 @@ impl Drop for Starts {
 /// A Docker engine of the test's own, beside the machine's: other folders, other socket, other networks.
 pub struct OwnEngine {
     folder: TempDir,
+    bridge: String,
     daemon: Option<Child>,
 }
 
@@ -149,8 +150,10 @@ impl OwnEngine {
         let folder = tempfile::Builder::new()
             .prefix("kfbox-engine-")
             .tempdir_in("/var/tmp")?;
+        let bridge = add_bridge()?;
         let mut engine = Self {
             folder,
+            bridge,
             daemon: None,
         };
         engine.up()?;
@@ -216,10 +219,11 @@ impl OwnEngine {
                 "--containerd-plugins-namespace",
                 &format!("{name}-plugins"),
             ])
-            // The machine's engine owns docker0 and the firewall.
+            // The machine's engine owns docker0 and the firewall. A bridge of its own, because a dockerd without any
+            // ("none") removes docker0 when it starts.
             .args([
                 "--bridge",
-                "none",
+                &self.bridge,
                 "--iptables=false",
                 "--ip6tables=false",
                 "--shutdown-timeout",
@@ -272,6 +276,7 @@ impl OwnEngine {
 impl Drop for OwnEngine {
     fn drop(&mut self) {
         if self.daemon.is_none() && !self.path("pid").exists() {
+            remove_bridge(&self.bridge);
             return;
         }
         // What a killed dockerd left running is ended by a new one that is shut down in order.
@@ -284,7 +289,32 @@ impl Drop for OwnEngine {
         let _ = remove.args(all.lines()).output();
         let _ = self.down("TERM");
         unmount_below(self.folder.path());
+        remove_bridge(&self.bridge);
     }
+}
+
+/// A network bridge with a random name and a random private /24.
+fn add_bridge() -> Result<String> {
+    let id: u16 = rand::random();
+    let name = format!("kfbt-{id:04x}");
+    let address = format!("10.{}.{}.1/24", 200 + (id >> 8) % 50, id & 0xff);
+    for arguments in [
+        &["link", "add", &name, "type", "bridge"][..],
+        &["addr", "add", &address, "dev", &name],
+        &["link", "set", &name, "up"],
+    ] {
+        let done = Command::new("ip")
+            .args(arguments)
+            .output()
+            .context("ip, of the package iproute2")?;
+        let why = String::from_utf8_lossy(&done.stderr).into_owned();
+        ensure!(done.status.success(), "ip {}: {why}", arguments.join(" "));
+    }
+    Ok(name)
+}
+
+fn remove_bridge(name: &str) {
+    let _ = Command::new("ip").args(["link", "del", name]).output();
 }
 
 /// A killed engine leaves mounts in its folder, which keep it from being removed.
