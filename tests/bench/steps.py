@@ -7,6 +7,8 @@ loop, kfbox, and kfp.local with its DockerRunner. Lightweight Python steps also 
 on both sides alike.
 """
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -142,7 +144,9 @@ class Box:
 def kfp_local(pipeline) -> list[float]:
     with tempfile.TemporaryDirectory() as root:
         local.init(runner=local.DockerRunner(), pipeline_root=root)
-        return gaps(pipeline().outputs["Output"])
+        # It tells its whole story on stdout.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return gaps(pipeline().outputs["Output"])
 
 
 def main() -> None:

@@ -37,6 +37,8 @@ NOT_YET = {
     "imagePullSecret": "imagePullSecret",
 }
 FAILS = {"pipeline_with_multiple_exit_handlers", "pipeline_with_task_using_ignore_upstream_failure"}
+# Their command is called "my_program", which no image has: what can be seen is that they get as far as that.
+FICTITIOUS = {"container_io", "container_with_if_placeholder", "container_with_placeholder_in_fstring"}
 # Steps that sleep for a quarter of an hour unless told otherwise.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "take_nap_compiled": {"naptime_secs": 1},
@@ -111,6 +113,9 @@ def started(client: kfp.Client) -> dict[str, str]:
 @pytest.mark.parametrize("path", RUN, ids=name)
 def test_ends_as_upstream_expects(path: pathlib.Path, started: dict[str, str], client: kfp.Client, box: Box) -> None:
     ended = Ended(box, client.wait_for_run_completion(started[path.stem], 720, sleep_duration=0.5))
+    if path.stem in FICTITIOUS:
+        assert ended.state == "FAILED" and "127" in ended.message(), str(ended)
+        return
     assert ended.state == ("FAILED" if path.stem in FAILS else "SUCCEEDED"), str(ended)
 
 

@@ -24,10 +24,10 @@ def test_parameters_of_all_types(run) -> None:
     def pipeline(
         text: str = 'quotes " and \\ and {{$.x}} and ünï',
         whole: int = 3,
-        real: float = 2.0,
+        real: float = 2.5,
         flag: bool = True,
         items: list = [1, "two", {"three": 3}],
-        table: dict = {"a": [1, 2], "b": {"c": None}},
+        table: dict = {"a": [1, 2], "b": {"c": "d"}},
     ):
         types(text=text, whole=whole, real=real, flag=flag, items=items, table=table)
 

@@ -87,15 +87,17 @@ impl Reconciler for Environments {
             return self.start(&object, &spec, status, &image).await;
         }
         let pod = Ref::new(&POD, &object.metadata.namespace, &status.pod_name);
-        let (phase, why, message) = match self.0.store.get(&pod).await? {
+        let (phase, why, message, kept) = match self.0.store.get(&pod).await? {
             Some(pod) => {
+                let kept = pod.metadata.finalizers.is_empty();
                 let pod: PodStatus = pod.status()?;
-                (pod.phase, pod.reason, pod.message)
+                (pod.phase, pod.reason, pod.message, kept)
             }
             None => (
                 Phase::Failed,
                 reason::INTERRUPTED.into(),
                 "its Pod was deleted".into(),
+                true,
             ),
         };
         match phase {
@@ -110,6 +112,8 @@ impl Reconciler for Environments {
                 status.pod_name = format!("{name}-{}", status.attempt);
                 return self.start(&object, &spec, status, &image).await;
             }
+            // Its log, which says what pip could not find, is kept before the Pod is let go.
+            Phase::Failed if !kept => return Ok(Action::Wait),
             Phase::Failed => {
                 status.phase = EnvironmentPhase::Failed;
                 let tail = self.tail(&object, &status.pod_name).await;
