@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStatus, PodSpec,
 };
 use kfbox_store::{
-    Code, Error, Event, Kind, Object, Ref, Result, Store,
+    Code, Error, Event, EventType, Kind, Object, Ref, Result, Store,
     kinds::core::{COMMIT_IMAGE, POD, POD_FINALIZER, Phase, PodStatus, READY_AT, STOP, reason},
     now,
 };
@@ -35,6 +35,8 @@ use crate::{
     driver::{Exit, Observed, State},
 };
 
+/// Between the end of a container and its removal: the engine's time belongs to the next step's start first.
+const LINGER: Duration = Duration::from_millis(300);
 /// Seconds between asking a container to end and making it.
 const GRACE: u32 = 10;
 
@@ -53,7 +55,17 @@ impl Reconciler for Pods {
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {
         let object = &event.object;
-        if object.kind == POD.kind && !event.deleted() && !object.metadata.finalizers.is_empty() {
+        // That a Pod ended is this room's own news: its container is taken away when the pause is over.
+        let ended = event.event_type == EventType::Modified
+            && !object.deleting()
+            && object
+                .status::<PodStatus>()
+                .is_ok_and(|s| s.phase.terminal());
+        if object.kind == POD.kind
+            && !event.deleted()
+            && !ended
+            && !object.metadata.finalizers.is_empty()
+        {
             wake(Ref::new(
                 &POD,
                 &object.metadata.namespace,
@@ -270,8 +282,8 @@ impl Pods {
                 ..Default::default()
             },
         )];
-        let pod = set_status(&self.0.store, pod, status).await?;
-        self.take_away(&pod, name).await
+        set_status(&self.0.store, pod, status).await?;
+        Ok(Action::After(LINGER))
     }
 
     /// Keeps the log, removes the container, lets the Pod go.
