@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the box's local images, with no container registry: kfbox/base:1 (a Debian made by debootstrap)
-# and kfbox/python:3 on top of it. The host's CA bundle, proxy and pip index settings go in. An image is
+# and kfbox/busybox:1 and kfbox/python:3 on top of it. The host's CA bundle, proxy and pip index settings go in. An image is
 # built again only when what goes into it has changed, so this may be run as often as wanted.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-IMAGES=(base:1 python:3)
+IMAGES=(base:1 busybox:1 python:3)
 RELEASE=${KFBOX_DEBIAN_RELEASE:-bookworm}
 MIRROR=${KFBOX_DEBIAN_MIRROR:-}
 SECURITY_MIRROR=${KFBOX_DEBIAN_SECURITY_MIRROR:-}
@@ -18,7 +18,7 @@ usage() {
     cat <<'USAGE'
 Usage: images/build.sh [options]
 
-Builds kfbox/base:1 and kfbox/python:3 into the local Docker engine, each only if its inputs changed.
+Builds kfbox/base:1, kfbox/busybox:1 and kfbox/python:3 into the local Docker engine, each only if its inputs changed.
 
   --force           build even when nothing changed (takes the newest security updates)
   --pull            start from debian:RELEASE-slim of a container registry instead of debootstrap

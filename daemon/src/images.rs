@@ -25,7 +25,7 @@ pub struct ImageRule {
 /// The rules of a fresh box.
 pub fn default_rules() -> Vec<ImageRule> {
     let python = ["python", "python:*", "*/python:*", "*/python-3*"];
-    let base = [
+    let busybox = [
         "alpine",
         "alpine:*",
         "busybox",
@@ -34,11 +34,8 @@ pub fn default_rules() -> Vec<ImageRule> {
         "*/busybox:*",
         "bash",
         "bash:*",
-        "debian",
-        "debian:*",
-        "ubuntu",
-        "ubuntu:*",
     ];
+    let base = ["debian", "debian:*", "ubuntu", "ubuntu:*"];
     let rule = |image: &'static str| {
         move |p: &&str| ImageRule {
             pattern: (*p).into(),
@@ -48,6 +45,7 @@ pub fn default_rules() -> Vec<ImageRule> {
     python
         .iter()
         .map(rule("kfbox/python:3"))
+        .chain(busybox.iter().map(rule("kfbox/busybox:1")))
         .chain(base.iter().map(rule("kfbox/base:1")))
         .collect()
 }

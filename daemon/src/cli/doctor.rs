@@ -111,7 +111,7 @@ async fn engine() -> Vec<Finding> {
             }];
         }
     }
-    for image in ["kfbox/base:1", "kfbox/python:3"] {
+    for image in ["kfbox/base:1", "kfbox/busybox:1", "kfbox/python:3"] {
         let (verdict, evidence) = match driver.image(image).await {
             Ok(Some(found)) => (Verdict::Ok, format!("{image} is {}", found.id)),
             Ok(None) => (
