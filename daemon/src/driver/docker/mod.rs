@@ -5,7 +5,6 @@
 mod address;
 mod body;
 mod events;
-mod oom;
 
 use std::{
     collections::HashMap,
@@ -192,7 +191,7 @@ impl DockerDriver {
                 | ContainerStateStatusEnum::REMOVING,
             ) => {
                 let code = i32::try_from(s.exit_code.unwrap_or(-1)).unwrap_or(-1);
-                let oom = s.oom_killed.unwrap_or(false) || code == 137 && oom::in_kernel_log(id);
+                let oom = s.oom_killed.unwrap_or(false);
                 let finished_at = s.finished_at.unwrap_or_default();
                 State::Exited(Exit {
                     interrupted: !oom && self.witness.interrupted(id, code, &finished_at),
