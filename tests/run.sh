@@ -94,8 +94,9 @@ part() {
   say "$name"
   "$@" 2>&1 | tee "$log" || status=$?
   local plain
-  # Without colours, and without vitest's count of files beside its count of tests.
+  # Without colours, without vitest's count of files, and without the output of a test that nextest counts already.
   plain=$(sed 's/\x1b\[[0-9;]*m//g; /Test Files/d' "$log")
+  if grep -q '^ *Summary \[' <<<"$plain"; then plain=$(grep '^ *Summary \[' <<<"$plain"); fi
   good=$(count passed "$plain") bad=$(count failed "$plain")
   # A part that ended badly without counting a failure has failed as a whole.
   if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi

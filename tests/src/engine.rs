@@ -61,6 +61,11 @@ impl Engine {
     /// When the engine does not answer.
     pub fn clean(&self, box_id: &str) -> Result<()> {
         let filter = format!("label={BOX_LABEL}={box_id}");
+        // A daemon asks for its network as it starts; killed early, the engine makes it when nobody waits any more.
+        let network = ["network", "ls", "--quiet", "--filter", &filter];
+        let _ = until("its network", seconds(3), || {
+            Ok((!self.output(&network)?.is_empty()).then_some(()))
+        });
         for (list, remove) in [
             (
                 &["ps", "--all", "--quiet"][..],
