@@ -6,7 +6,7 @@ mod ports;
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ use kfbox_store::{
     blob::Blobs,
     kinds::core::{DEFAULT_NAMESPACE, NAMESPACE, POD},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     config::Config,
@@ -62,6 +62,7 @@ pub async fn serve(config: Config) -> Result<()> {
         data: data.clone(),
         metrics: metrics.clone(),
         box_id: box_id.clone(),
+        gateway: Arc::new(watch::Sender::new(None)),
     };
 
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
@@ -83,7 +84,8 @@ pub async fn serve(config: Config) -> Result<()> {
     let rooms = rooms(&ctx, &pods, default_memory);
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(follow_engine(ctx.clone(), pods, stop.clone()));
-    tokio::spawn(answer_workloads(app, driver, router.clone(), stop.clone()));
+    let gateway = ctx.gateway.subscribe();
+    tokio::spawn(answer_workloads(app, gateway, router.clone(), stop.clone()));
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
     let ui = format!("http://127.0.0.1:{port}");
@@ -114,6 +116,9 @@ pub async fn serve(config: Config) -> Result<()> {
     let _ = std::fs::remove_file(&endpoints);
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(5), web).await;
+    if let Err(e) = leave(&ctx).await {
+        tracing::debug!("the network stays: {e}");
+    }
     outcome
 }
 
@@ -193,6 +198,9 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
             uids.insert(pod.metadata.uid);
         }
     }
+    if !uids.is_empty() {
+        ctx.network(DEFAULT_NAMESPACE).await?;
+    }
     for (name, seen) in ctx.driver.list().await? {
         let current = Ref::new(&POD, &seen.pod.namespace, &seen.pod.name);
         let known = uids.contains(&seen.pod.uid)
@@ -212,37 +220,63 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
 /// Serves the same routes on the gateway of the workloads' network, where steps find `ml-pipeline`.
 async fn answer_workloads(
     app: Arc<kfbox_web::App>,
-    driver: Arc<dyn Driver>,
+    mut gateway: watch::Receiver<Option<IpAddr>>,
     router: kfbox_web::Router,
     stop: tokio_util::sync::CancellationToken,
 ) {
-    let listener = loop {
-        let bound = match driver.network(DEFAULT_NAMESPACE).await {
-            Ok(network) => TcpListener::bind((network.gateway, BRIDGE_PORT))
-                .await
-                .map(|listener| (network.gateway, listener))
-                .map_err(|e| format!("{}:{BRIDGE_PORT}: {e}", network.gateway)),
-            Err(e) => Err(e.to_string()),
-        };
-        match bound {
-            Ok((gateway, listener)) => {
-                app.config.hosts.add(gateway.to_string());
-                for name in pod::BOX_NAMES {
-                    app.config.hosts.add(*name);
+    for name in pod::BOX_NAMES {
+        app.config.hosts.add(*name);
+    }
+    loop {
+        let address = *gateway.borrow_and_update();
+        if let Some(address) = address {
+            match TcpListener::bind((address, BRIDGE_PORT)).await {
+                Ok(listener) => {
+                    app.config.hosts.add(address.to_string());
+                    // Until the network is another one: the engine may have lost it.
+                    let mut other = gateway.clone();
+                    let stopped = stop.clone();
+                    let until = async move {
+                        tokio::select! {
+                            () = stopped.cancelled() => {}
+                            _ = other.changed() => {}
+                        }
+                    };
+                    if let Err(e) = kfbox_web::serve(listener, router.clone(), until).await {
+                        tracing::error!("the workloads' listener ended: {e}");
+                    }
+                    if !stop.is_cancelled() {
+                        continue;
+                    }
                 }
-                break listener;
+                Err(e) => {
+                    tracing::warn!("steps cannot reach the box: {address}:{BRIDGE_PORT}: {e}");
+                }
             }
-            Err(e) => tracing::debug!("workloads cannot reach the box yet: {e}"),
         }
+        let again = async {
+            match address {
+                // The address may be there in a moment: the engine sets its bridge up.
+                Some(_) => tokio::time::sleep(Duration::from_secs(2)).await,
+                None => {
+                    let _ = gateway.changed().await;
+                }
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = again => {}
         }
-    };
-    let served = kfbox_web::serve(listener, router, async move { stop.cancelled().await }).await;
-    if let Err(e) = served {
-        tracing::error!("the workloads' listener ended: {e}");
     }
+}
+
+/// A box that leaves nothing running leaves no network either: the engine has few addresses to give.
+async fn leave(ctx: &Ctx) -> kfbox_store::Result<()> {
+    let pods = ctx.store.list(&POD, Selector::default()).await?.items;
+    if ctx.gateway.borrow().is_some() && pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
+        ctx.driver.remove_network(DEFAULT_NAMESPACE).await?;
+    }
+    Ok(())
 }
 
 async fn signalled() {

@@ -191,6 +191,8 @@ pub trait Driver: Send + Sync {
     async fn commit(&self, name: &str, image: &str) -> Result<()>;
     /// A namespace's network, made when missing. Remembered until a container cannot be made in it.
     async fn network(&self, namespace: &str) -> Result<Network>;
+    /// Removes a namespace's network; fine when it is absent.
+    async fn remove_network(&self, namespace: &str) -> Result<()>;
     /// A line on what the engine is, for `doctor` and `status`.
     async fn describe(&self) -> Result<String>;
     /// Changes, for as long as the daemon runs; survives the engine's restarts.

@@ -11,11 +11,17 @@ pub mod task;
 
 pub use pod::requests as pod_requests;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use kfbox_store::{Store, blob::Blobs};
+use kfbox_store::{Result, Store, blob::Blobs};
+use tokio::sync::watch;
 
-use crate::{driver::Driver, images::Images, metrics::Metrics, pipeline::Specs};
+use crate::{
+    driver::{Driver, Network},
+    images::Images,
+    metrics::Metrics,
+    pipeline::Specs,
+};
 
 /// What every room may use.
 #[derive(Clone)]
@@ -36,12 +42,25 @@ pub struct Ctx {
     pub metrics: Arc<Metrics>,
     /// The box's id.
     pub box_id: String,
+    /// The host's address in the workloads' network, once there is one: the box answers there.
+    pub gateway: Arc<watch::Sender<Option<IpAddr>>>,
 }
 
 impl Ctx {
     /// The folder of a step's outputs and scratch space, by Pod name. Lives until the step's outputs are read.
     pub fn step_dir(&self, pod: &str) -> PathBuf {
         self.data.join("steps").join(pod)
+    }
+
+    /// A namespace's network, made when its first Pod needs it; from then on the box answers in it.
+    ///
+    /// # Errors
+    /// When the engine cannot make one.
+    pub async fn network(&self, namespace: &str) -> Result<Network> {
+        let network = self.driver.network(namespace).await?;
+        self.gateway
+            .send_if_modified(|gateway| gateway.replace(network.gateway) != Some(network.gateway));
+        Ok(network)
     }
 
     /// The file of a Pod's saved log.

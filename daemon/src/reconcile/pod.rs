@@ -149,7 +149,7 @@ impl Pods {
             }
             Err(e) => return Err(e),
         };
-        let network = self.0.driver.network(&pod.metadata.namespace).await?;
+        let network = self.0.network(&pod.metadata.namespace).await?;
         let want = match want::want(&self.0, pod, spec, name, &image, &network) {
             Ok(want) => want,
             Err(e) => return self.fail(pod, reason::START, &e.message).await.map(Some),

@@ -404,6 +404,15 @@ impl Driver for DockerDriver {
         Ok(network)
     }
 
+    async fn remove_network(&self, namespace: &str) -> Result<()> {
+        self.networks().remove(namespace);
+        let name = format!("kfbox-{}-{namespace}", self.box_id);
+        match call("network remove", self.docker()?.remove_network(&name)).await {
+            Err(e) if !is(&e, Code::NotFound) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     async fn describe(&self) -> Result<String> {
         let info = call("info", self.docker()?.info()).await?;
         Ok(format!(
