@@ -11,7 +11,7 @@ Usage: sudo kfbox-uninstall [options]
 
   --prefix DIR      the installation to remove (default: the one this script belongs to, else /usr/local)
   --purge           remove the data folder as well: runs, pipelines, artifacts, tokens
-  --keep-images     leave kfbox/base and kfbox/python in the Docker engine
+  --keep-images     leave kfbox/base, kfbox/busybox and kfbox/python in the engine
   -y, --yes         do not ask
   -h, --help        this text
 USAGE

@@ -89,7 +89,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
     let ui = format!("http://127.0.0.1:{port}");
-    let endpoints = data.join("endpoints.json");
+    let endpoints = endpoints_file(&data);
     identity::write_whole(
         &endpoints,
         &serde_json::to_vec_pretty(&serde_json::json!({

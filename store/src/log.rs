@@ -46,7 +46,7 @@ impl Event {
     }
 }
 
-/// Events kept in memory, and their approximate bytes.
+/// Events kept in memory.
 const RING_EVENTS: usize = 1024;
 /// Read from disk at a time by a watcher that fell behind.
 const CHUNK: usize = 256;

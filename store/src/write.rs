@@ -54,7 +54,7 @@ type Job = Box<dyn Run>;
 
 /// One caller's closure with its answer channel.
 trait Run: Send {
-    /// Runs the closure; Ok(events) to commit, or Err after telling the caller.
+    /// Runs the closure; when it fails, what it wrote is dropped.
     fn run(&mut self, txn: &mut Txn<'_>);
     /// Tells the caller the outcome of the commit.
     fn done(self: Box<Self>, commit: Result<()>);

@@ -93,42 +93,21 @@ pub async fn advance(ctx: &Ctx, dag: &Instance<'_>) -> Result<Progress> {
             if scope.tasks.contains_key(name) {
                 continue;
             }
-            match decision {
-                Decision::Wait | Decision::Never { .. } => {}
-                Decision::Ready(inputs) => {
-                    let task = task_object(dag, name, &ready_at, Some(inputs), None)?;
-                    found.push((name, TaskView::default(), task));
-                }
-                Decision::Skip { reason } => {
-                    let view = TaskView {
-                        state: TaskState::Skipped,
-                        ..TaskView::default()
-                    };
-                    let task = task_object(
-                        dag,
-                        name,
-                        &ready_at,
-                        None,
-                        Some((TaskState::Skipped, reason)),
-                    )?;
-                    found.push((name, view, task));
-                }
-                Decision::Fail { message } => {
-                    let view = TaskView {
-                        state: TaskState::Failed,
-                        error: Some(message.clone()),
-                        ..TaskView::default()
-                    };
-                    let task = task_object(
-                        dag,
-                        name,
-                        &ready_at,
-                        None,
-                        Some((TaskState::Failed, message)),
-                    )?;
-                    found.push((name, view, task));
-                }
-            }
+            let (inputs, end) = match decision {
+                Decision::Wait | Decision::Never { .. } => continue,
+                Decision::Ready(inputs) => (Some(inputs), None),
+                Decision::Skip { reason } => (None, Some((TaskState::Skipped, reason))),
+                Decision::Fail { message } => (None, Some((TaskState::Failed, message))),
+            };
+            let view = match &end {
+                None => TaskView::default(),
+                Some((state, message)) => TaskView {
+                    state: *state,
+                    error: (*state == TaskState::Failed).then(|| message.clone()),
+                    ..TaskView::default()
+                },
+            };
+            found.push((name, view, task_object(dag, name, &ready_at, inputs, end)?));
         }
         if found.is_empty() {
             break;

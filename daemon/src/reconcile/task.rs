@@ -176,18 +176,12 @@ impl Tasks {
                 status.state = TaskState::Running;
                 self.write(key, status).await
             }
-            Some(_) if spec.terminate => {
-                self.end(key, status, TaskState::Canceled, "terminated by its user")
-                    .await
-            }
+            Some(_) if spec.terminate => self.canceled(key, status).await,
             Some(Outcome::Succeeded) => {
                 status.outputs = progress.outputs;
                 self.end(key, status, TaskState::Succeeded, "").await
             }
-            Some(Outcome::Canceled) => {
-                self.end(key, status, TaskState::Canceled, "terminated by its user")
-                    .await
-            }
+            Some(Outcome::Canceled) => self.canceled(key, status).await,
             Some(Outcome::Failed { message }) => {
                 self.end(key, status, TaskState::Failed, &message).await
             }
@@ -197,15 +191,7 @@ impl Tasks {
     async fn step(&self, step: &mut Step<'_>) -> Result<Action> {
         if step.status.pod_name.is_empty() {
             if step.spec.terminate {
-                let status = step.status.clone();
-                return self
-                    .end(
-                        step.key,
-                        status,
-                        TaskState::Canceled,
-                        "terminated by its user",
-                    )
-                    .await;
+                return self.canceled(step.key, step.status.clone()).await;
             }
             if let Some(wait) = backing_off(&step.status) {
                 return Ok(Action::After(wait));
@@ -292,15 +278,7 @@ impl Tasks {
     async fn failed(&self, step: &mut Step<'_>, pod: &PodStatus) -> Result<Action> {
         record(&mut step.status, pod);
         if step.spec.terminate {
-            let status = step.status.clone();
-            return self
-                .end(
-                    step.key,
-                    status,
-                    TaskState::Canceled,
-                    "terminated by its user",
-                )
-                .await;
+            return self.canceled(step.key, step.status.clone()).await;
         }
         if pod.reason == reason::INTERRUPTED {
             let interruptions = step
@@ -377,6 +355,11 @@ impl Tasks {
         status.retry_at = None;
         status.finish_time = Some(now());
         self.write(key, status).await
+    }
+
+    async fn canceled(&self, key: &Ref, status: TaskStatus) -> Result<Action> {
+        self.end(key, status, TaskState::Canceled, "terminated by its user")
+            .await
     }
 
     /// Success, and what it gave under its fingerprint, in one transaction.

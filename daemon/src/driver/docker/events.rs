@@ -128,10 +128,10 @@ pub(super) fn follow(
             tokio::time::sleep(KNOCK).await;
         }
     });
-    tokio_util_stream(rx).boxed()
+    received(rx).boxed()
 }
 
-fn tokio_util_stream<T>(rx: tokio::sync::mpsc::Receiver<T>) -> impl Stream<Item = T> {
+fn received<T>(rx: tokio::sync::mpsc::Receiver<T>) -> impl Stream<Item = T> {
     futures::stream::unfold(rx, |mut rx| async move {
         rx.recv().await.map(|item| (item, rx))
     })
