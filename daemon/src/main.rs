@@ -5,10 +5,13 @@ mod cli;
 mod config;
 mod controller;
 mod driver;
+#[allow(dead_code)] // first used by the rooms of this change
+mod events;
 mod images;
 mod metrics;
 mod pipeline;
 mod reconcile;
+mod runtime;
 mod serve;
 
 use std::process::ExitCode;

@@ -29,6 +29,7 @@ use crate::{
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
     reconcile::{Ctx, environment, gc, pod, run, schedule, task},
+    runtime::Live,
 };
 
 /// The port at which workloads find the box on their network's gateway: upstream's port of `ml-pipeline`.
@@ -73,7 +74,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let app = kfbox_web::App::new(
         store.clone(),
         ctx.blobs.clone(),
-        Arc::new(pod::PodLogs(ctx.clone())),
+        Arc::new(Live(ctx.clone())),
         kfbox_web::Config::default(),
     );
     app.metrics.register(|registry| metrics.register(registry));

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Code, Error, Object, Propagation, Ref, Result, Store, Txn,
-    kinds::access::{TOKEN, TokenSpec, TokenUse},
+    kinds::access::{TOKEN, TokenScope, TokenSpec, TokenUse},
 };
 
 /// Who sends a request.
@@ -17,6 +17,8 @@ pub struct Caller {
     pub via: TokenUse,
     /// The Token object's name.
     pub token: String,
+    /// What it opens; `None` = everything.
+    pub scope: Option<TokenScope>,
 }
 
 /// A new secret and the record to store for it.
@@ -45,6 +47,7 @@ pub fn mint_token(
     user: &str,
     token_use: TokenUse,
     ttl: Option<std::time::Duration>,
+    scope: Option<TokenScope>,
     note: &str,
 ) -> Result<Minted> {
     let expires = match ttl {
@@ -62,6 +65,7 @@ pub fn mint_token(
         token_use,
         sha256: digest(&secret),
         expires,
+        scope,
         note: note.into(),
     })?;
     Ok(Minted { secret, object })
@@ -96,6 +100,7 @@ fn check(secret: &str, record: Option<Object>, wanted: TokenUse) -> Result<Calle
     Ok(Caller {
         user: spec.user,
         via: spec.token_use,
+        scope: spec.scope,
         token: record.metadata.name,
     })
 }

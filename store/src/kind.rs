@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::{Error, Object, Result, kinds};
 
-/// A kind of object. One static per kind, listed by its room in [`kinds`].
+/// A kind of object. One static per kind, listed by its room in [`kinds`]; what a room does not say comes from
+/// [`Kind::BASE`].
 #[derive(Debug)]
 pub struct Kind {
     /// API group; empty for the core group.
@@ -17,12 +18,47 @@ pub struct Kind {
     pub plural: &'static str,
     /// Short names for kubectl.
     pub short: &'static [&'static str],
+    /// Groups of kinds that kubectl asks for by one word, such as `all`.
+    pub categories: &'static [&'static str],
     /// Whether objects live in a namespace.
     pub namespaced: bool,
+    /// What clients may do to objects of this kind through the Kubernetes-shaped API.
+    pub verbs: Verbs,
+    /// Whether `kubectl scale` works, and on which fields.
+    pub scale: Option<Scale>,
+    /// Whether lists merge by their keys (strategic merge patch): the kinds that are built into Kubernetes.
+    pub builtin: bool,
+    /// JSON Schema of a whole object, for `kubectl explain` and strict validation; `None` = any fields.
+    pub schema: Option<fn() -> schemars::Schema>,
+    /// Fills in defaults before an object is checked and written, so that readers find them. Pure, and run
+    /// again it changes nothing.
+    pub prepare: fn(&mut Object) -> Result<()>,
     /// Checks desired state beyond what the envelope checks. Pure: no store, no I/O.
     pub validate: fn(&Object) -> Result<()>,
     /// Columns of a table, after NAME and before AGE.
     pub columns: &'static [Column],
+}
+
+/// What clients may do to a kind. Rooms write through the store and are not bound by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbs {
+    /// get, list, watch.
+    Read,
+    /// And create, delete.
+    CreateDelete,
+    /// And update, patch.
+    All,
+}
+
+/// The fields behind the `scale` subresource, as JSON pointers.
+#[derive(Debug)]
+pub struct Scale {
+    /// Wanted replicas.
+    pub spec: &'static str,
+    /// Replicas there are.
+    pub status: &'static str,
+    /// The label selector of its Pods as text; "" = none.
+    pub selector: &'static str,
 }
 
 /// A column of a table view.
@@ -30,11 +66,69 @@ pub struct Kind {
 pub struct Column {
     /// Heading.
     pub name: &'static str,
-    /// JSON pointer of the value inside the object.
-    pub pointer: &'static str,
+    /// What stands in it.
+    pub cell: Cell,
+    /// Shown only by `kubectl get -o wide`.
+    pub wide: bool,
+}
+
+/// The content of a table's column.
+#[derive(Debug)]
+pub enum Cell {
+    /// kubectl's JSONPath inside the object, such as `.status.conditions[-1:].type`; the first hit counts.
+    Path(&'static str),
+    /// A JSONPath to an RFC 3339 time, shown as an age.
+    Age(&'static str),
+    /// Worked out from the object.
+    Of(fn(&Object) -> String),
+}
+
+impl Column {
+    /// A column that shows a field.
+    pub const fn path(name: &'static str, path: &'static str) -> Self {
+        Self {
+            name,
+            cell: Cell::Path(path),
+            wide: false,
+        }
+    }
+
+    /// A column that is worked out.
+    pub const fn of(name: &'static str, f: fn(&Object) -> String) -> Self {
+        Self {
+            name,
+            cell: Cell::Of(f),
+            wide: false,
+        }
+    }
+
+    /// The same column, shown only on request.
+    #[must_use]
+    pub const fn wide(mut self) -> Self {
+        self.wide = true;
+        self
+    }
 }
 
 impl Kind {
+    /// What most kinds are: namespaced, only read by clients, without rules of their own.
+    pub const BASE: Self = Self {
+        group: "",
+        version: "v1",
+        kind: "",
+        plural: "",
+        short: &[],
+        categories: &[],
+        namespaced: true,
+        verbs: Verbs::Read,
+        scale: None,
+        builtin: false,
+        schema: None,
+        prepare: |_| Ok(()),
+        validate: |_| Ok(()),
+        columns: &[],
+    };
+
     /// All kinds of the box.
     pub fn all() -> impl Iterator<Item = &'static Kind> {
         kinds::ROOMS.iter().flat_map(|room| room.iter().copied())

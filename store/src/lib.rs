@@ -26,7 +26,7 @@ mod write;
 pub use access::{Caller, Minted, mint_token, token_name};
 pub use db::{FORMAT, MIN_FORMAT};
 pub use error::{Code, Error, Result};
-pub use kind::{Column, Kind};
+pub use kind::{Cell, Column, Kind, Scale, Verbs};
 pub use log::{Event, EventType, Watch};
 pub use object::{Meta, Object, OwnerRef, Ref};
 pub use patch::{json_merge, now, now_micros};

@@ -472,10 +472,15 @@ impl<'a> Txn<'a> {
                 }
             }
         }
+        meta.uid.clear();
+        meta.creation_timestamp = None;
+        meta.deletion_timestamp = None;
+        // An object without uid is a new one: kinds that start with a state of their own give it here.
+        (kind.prepare)(&mut object)?;
+        let meta = &mut object.metadata;
         meta.uid = uuid::Uuid::new_v4().to_string();
         meta.generation = 1;
         meta.creation_timestamp = Some(now());
-        meta.deletion_timestamp = None;
         kind.check(&object)?;
         let r = Ref::new(kind, &object.metadata.namespace, &object.metadata.name);
         if self.get(&r)?.is_some() {
@@ -510,6 +515,7 @@ impl<'a> Txn<'a> {
             return Ok(before);
         }
         if desired_changed(&before, &object) {
+            (r.kind.prepare)(&mut object)?;
             object.metadata.generation += 1;
             r.kind.check(&object)?;
         }

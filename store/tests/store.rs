@@ -225,7 +225,7 @@ async fn a_second_daemon_on_the_same_folder_is_told_so() {
 #[tokio::test]
 async fn tokens_work_until_revoked_and_login_tokens_once() {
     let (_dir, store) = store();
-    let api = mint_token("s3cret".into(), "ada", TokenUse::Api, None, "").unwrap();
+    let api = mint_token("s3cret".into(), "ada", TokenUse::Api, None, None, "").unwrap();
     let record = store.create(api.object).await.unwrap();
     assert!(!serde_json::to_string(&record).unwrap().contains("s3cret"));
     assert_eq!(
@@ -246,12 +246,20 @@ async fn tokens_work_until_revoked_and_login_tokens_once() {
     store.delete(&record.reference().unwrap()).await.unwrap();
     assert!(store.authenticate("s3cret", TokenUse::Api).await.is_err());
 
-    let login = mint_token("once".into(), "ada", TokenUse::Login, None, "").unwrap();
+    let login = mint_token("once".into(), "ada", TokenUse::Login, None, None, "").unwrap();
     store.create(login.object).await.unwrap();
     assert!(store.write(|t| t.redeem_login("once")).await.is_ok());
     assert!(store.write(|t| t.redeem_login("once")).await.is_err());
 
-    let stale = mint_token("old".into(), "ada", TokenUse::Api, Some(Duration::ZERO), "").unwrap();
+    let stale = mint_token(
+        "old".into(),
+        "ada",
+        TokenUse::Api,
+        Some(Duration::ZERO),
+        None,
+        "",
+    )
+    .unwrap();
     store.create(stale.object).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert!(

@@ -268,6 +268,7 @@ async fn login(app: &Arc<App>, request: Request) -> Response {
                     &caller.user,
                     TokenUse::Session,
                     Some(SESSION),
+                    None,
                     "browser",
                 )?;
                 txn.create(minted.object)?;

@@ -229,7 +229,7 @@ async fn a_session_counts_only_from_the_boxs_own_pages() {
 #[tokio::test]
 async fn a_login_link_works_once() {
     let b = TestBox::new().await;
-    let login = mint_token("once".into(), "ann", TokenUse::Login, None, "").unwrap();
+    let login = mint_token("once".into(), "ann", TokenUse::Login, None, None, "").unwrap();
     b.app.store.create(login.object).await.unwrap();
     let body = json!({"token": "once"}).to_string();
     let foreign = [("origin", "http://evil.example")];

@@ -26,7 +26,7 @@ use kfbox_store::{
     now,
 };
 
-pub use logs::PodLogs;
+pub use logs::logs;
 pub use want::{BOX_NAMES, requests};
 
 use super::Ctx;
@@ -449,13 +449,11 @@ pub fn new_pod(
     let mut pod = Object::new(&POD, namespace, name)
         .with_spec(spec)?
         .owned_by(owner);
-    pod.metadata.finalizers.push(POD_FINALIZER.into());
     let ready_at = if ready_at.is_empty() {
         now()
     } else {
         ready_at.into()
     };
     pod.metadata.annotations.insert(READY_AT.into(), ready_at);
-    pod.set("status", &PodStatus::default())?;
     Ok(pod)
 }

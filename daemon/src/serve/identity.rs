@@ -85,6 +85,7 @@ pub(super) async fn admin_token(store: &Store, data: &Path) -> Result<PathBuf> {
         "admin",
         TokenUse::Api,
         None,
+        None,
         "the box's own, for its administrator",
     )?;
     store.create(minted.object).await?;

@@ -11,23 +11,14 @@ pub static TOKEN: Kind = Kind {
     version: "v1alpha1",
     kind: "Token",
     plural: "tokens",
-    short: &[],
     namespaced: false,
     validate: |object| object.spec::<TokenSpec>().map(|_| ()),
     columns: &[
-        Column {
-            name: "User",
-            pointer: "/spec/user",
-        },
-        Column {
-            name: "Use",
-            pointer: "/spec/use",
-        },
-        Column {
-            name: "Expires",
-            pointer: "/spec/expires",
-        },
+        Column::path("User", ".spec.user"),
+        Column::path("Use", ".spec.use"),
+        Column::path("Expires", ".spec.expires"),
     ],
+    ..Kind::BASE
 };
 
 pub(crate) const KINDS: &[&Kind] = &[&TOKEN];
@@ -60,7 +51,32 @@ pub struct TokenSpec {
     /// RFC 3339; absent = does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// What it opens; absent = everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<TokenScope>,
     /// A word on what it is for, shown in lists.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+/// What a token opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenScope {
+    /// The only namespaces it may look into.
+    pub namespaces: Vec<String>,
+    /// What it may do there.
+    #[serde(default)]
+    pub role: Role,
+}
+
+/// What a scoped token may do in its namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Read everything but Secrets.
+    #[default]
+    View,
+    /// Read and write everything, and reach into Pods.
+    Edit,
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::PodSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Error, Kind, Object, Result};
+use crate::{Column, Error, Kind, Object, Result, Verbs};
 
 /// The namespace in which a box without profiles keeps everything, as a stand-alone Kubeflow does.
 pub const DEFAULT_NAMESPACE: &str = "kubeflow";
@@ -21,57 +21,58 @@ pub const STORE_VOLUME: &str = "store.kfbox.dev";
 
 /// A namespace.
 pub static NAMESPACE: Kind = Kind {
-    group: "",
-    version: "v1",
     kind: "Namespace",
     plural: "namespaces",
     short: &["ns"],
     namespaced: false,
-    validate: |_| Ok(()),
-    columns: &[],
+    verbs: Verbs::All,
+    builtin: true,
+    schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Namespace)),
+    ..Kind::BASE
 };
 
 /// A pod: the only thing that runs.
 pub static POD: Kind = Kind {
-    group: "",
-    version: "v1",
     kind: "Pod",
     plural: "pods",
     short: &["po"],
-    namespaced: true,
+    categories: &["all"],
+    verbs: Verbs::All,
+    builtin: true,
+    schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Pod)),
+    prepare: prepare_pod,
     validate: check_pod,
-    columns: &[Column {
-        name: "Status",
-        pointer: "/status/phase",
-    }],
+    columns: &[Column::path("Status", ".status.phase")],
+    ..Kind::BASE
 };
 
 /// Something worth telling about an object.
 pub static EVENT: Kind = Kind {
-    group: "",
-    version: "v1",
     kind: "Event",
     plural: "events",
     short: &["ev"],
-    namespaced: true,
-    validate: |_| Ok(()),
+    verbs: Verbs::All,
+    builtin: true,
+    schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Event)),
     columns: &[
-        Column {
-            name: "Type",
-            pointer: "/type",
-        },
-        Column {
-            name: "Reason",
-            pointer: "/reason",
-        },
-        Column {
-            name: "Message",
-            pointer: "/message",
-        },
+        Column::path("Type", ".type"),
+        Column::path("Reason", ".reason"),
+        Column::path("Message", ".message"),
     ],
+    ..Kind::BASE
 };
 
 pub(crate) const KINDS: &[&Kind] = &[&NAMESPACE, &POD, &EVENT];
+
+/// A Pod has a container from the moment it is written: the room that runs Pods must see it before it may go.
+fn prepare_pod(pod: &mut Object) -> Result<()> {
+    if pod.metadata.uid.is_empty() {
+        pod.metadata.finalizers.retain(|f| f != POD_FINALIZER);
+        pod.metadata.finalizers.push(POD_FINALIZER.into());
+        pod.set("status", &PodStatus::default())?;
+    }
+    Ok(())
+}
 
 fn check_pod(pod: &Object) -> Result<()> {
     let spec: PodSpec = pod.spec()?;

@@ -14,18 +14,12 @@ pub static ENVIRONMENT: Kind = Kind {
     kind: "Environment",
     plural: "environments",
     short: &["env"],
-    namespaced: true,
     validate: check,
     columns: &[
-        Column {
-            name: "Base",
-            pointer: "/spec/image",
-        },
-        Column {
-            name: "Status",
-            pointer: "/status/phase",
-        },
+        Column::path("Base", ".spec.image"),
+        Column::path("Status", ".status.phase"),
     ],
+    ..Kind::BASE
 };
 
 pub(crate) const KINDS: &[&Kind] = &[&ENVIRONMENT];

@@ -16,14 +16,8 @@ const VERSION: &str = "v2beta1";
 /// On Tasks and Pods: the run they belong to. Upstream's name.
 pub const RUN_ID: &str = "pipeline/runid";
 
-const STATE: Column = Column {
-    name: "State",
-    pointer: "/status/state",
-};
-const DISPLAY: Column = Column {
-    name: "Display name",
-    pointer: "/spec/displayName",
-};
+const STATE: Column = Column::path("State", ".status.state");
+const DISPLAY: Column = Column::path("Display name", ".spec.displayName");
 
 const fn kind(
     kind: &'static str,
@@ -36,10 +30,9 @@ const fn kind(
         version: VERSION,
         kind,
         plural,
-        short: &[],
-        namespaced: true,
         validate,
         columns,
+        ..Kind::BASE
     }
 }
 
@@ -68,13 +61,7 @@ pub static TASK: Kind = kind(
     "Task",
     "tasks",
     |o| o.spec::<TaskSpec>().map(|_| ()),
-    &[
-        Column {
-            name: "Task",
-            pointer: "/spec/path",
-        },
-        STATE,
-    ],
+    &[Column::path("Task", ".spec.path"), STATE],
 );
 
 /// What a task with this fingerprint gave: its name is the fingerprint. Owned by the Task, and gone with it, so

@@ -59,6 +59,7 @@ pub(super) async fn create(app: &Shared, request: Request) -> Result<Response, E
         wanted.user.trim(),
         wanted.token_use,
         ttl,
+        None,
         &wanted.note,
     )?;
     let mut object = shown(app.store.create(minted.object).await?);

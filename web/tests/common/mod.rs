@@ -66,7 +66,7 @@ impl TestBox {
         let store = Store::open(&dir.path().join("meta.redb")).unwrap();
         let blobs = Blobs::open(&dir.path().join("artifacts")).unwrap();
         kfp::ensure_defaults(&store, "kubeflow").await.unwrap();
-        let token = mint_token(TOKEN.into(), "admin", TokenUse::Api, None, "").unwrap();
+        let token = mint_token(TOKEN.into(), "admin", TokenUse::Api, None, None, "").unwrap();
         store.create(token.object).await.unwrap();
         let config = Config {
             bookmark_every: std::time::Duration::from_millis(50),

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
     StreamExt, TryStreamExt,
@@ -13,7 +12,7 @@ use kfbox_store::{
     Code, Error, Object, Result,
     kinds::core::{Phase, PodStatus},
 };
-use kfbox_web::{LogOptions, Runtime};
+use kfbox_web::{LogOptions, LogStream};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::{Ctx, want};
@@ -48,49 +47,39 @@ pub(super) async fn keep(ctx: &Ctx, pod: &Object, container: &str) -> Result<()>
     tokio::fs::rename(&part, &file).await.map_err(io)
 }
 
-/// Answers `web`'s questions for live bytes.
-pub struct PodLogs(pub Ctx);
-
-#[async_trait]
-impl Runtime for PodLogs {
-    async fn logs(
-        &self,
-        pod: &Object,
-        options: LogOptions,
-    ) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let name = want::container_name(&self.0.box_id, pod);
-        let file = self.0.log_file(&pod.metadata.namespace, &pod.metadata.name);
-        let stamped = if tokio::fs::try_exists(&file).await.unwrap_or(false) {
-            saved(
-                file,
-                options.tail_lines,
-                options.since.map(|at| at.as_second()),
-            )
-            .await?
-        } else {
-            let status: PodStatus = pod.status()?;
-            if status.phase == Phase::Pending && status.container_statuses.is_empty() {
-                return Err(Error::new(
-                    Code::Precondition,
-                    format!(
-                        "container of pod \"{}\" is waiting to start",
-                        pod.metadata.name
-                    ),
-                ));
-            }
-            let query = LogQuery {
-                follow: options.follow,
-                tail: options.tail_lines,
-                since: options.since.map(|at| at.as_second()),
-            };
-            self.0.driver.logs(&name, query).await?
+/// A Pod's output, with what `web` was asked for.
+///
+/// # Errors
+/// `Precondition` while its container waits to start, `Unavailable` when the engine does not answer.
+pub async fn logs(ctx: &Ctx, pod: &Object, options: LogOptions) -> Result<LogStream> {
+    let name = want::container_name(&ctx.box_id, pod);
+    let file = ctx.log_file(&pod.metadata.namespace, &pod.metadata.name);
+    let since = options.since.map(|at| at.as_second());
+    let stamped = if tokio::fs::try_exists(&file).await.unwrap_or(false) {
+        saved(file, options.tail_lines, since).await?
+    } else {
+        let status: PodStatus = pod.status()?;
+        if status.phase == Phase::Pending && status.container_statuses.is_empty() {
+            return Err(Error::new(
+                Code::Precondition,
+                format!(
+                    "container of pod \"{}\" is waiting to start",
+                    pod.metadata.name
+                ),
+            ));
+        }
+        let query = LogQuery {
+            follow: options.follow,
+            tail: options.tail_lines,
+            since,
         };
-        Ok(if options.timestamps {
-            stamped
-        } else {
-            without_times(stamped)
-        })
-    }
+        ctx.driver.logs(&name, query).await?
+    };
+    Ok(if options.timestamps {
+        stamped
+    } else {
+        without_times(stamped)
+    })
 }
 
 async fn saved(
