@@ -66,11 +66,15 @@ pub async fn serve(config: Config) -> Result<()> {
         gateway: Arc::new(watch::Sender::new(None)),
     };
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|e| ports::explain(config.port, e))?;
-    let port = listener.local_addr()?.port();
+    let listener = listen(config.port, "--port").await?;
+    let kube_listener = listen(config.kube_port, "--kube-port").await?;
+    let (port, kube_port) = (
+        listener.local_addr()?.port(),
+        kube_listener.local_addr()?.port(),
+    );
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let tls = kfbox_web::Tls::open(&data, host.trim())
+        .map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
     let app = kfbox_web::App::new(
         store.clone(),
         ctx.blobs.clone(),
@@ -79,6 +83,10 @@ pub async fn serve(config: Config) -> Result<()> {
     );
     app.metrics.register(|registry| metrics.register(registry));
     let router = kfbox_web::router(app.clone());
+    let kube_router = kfbox_web::kube_router(app.clone());
+    for name in kfbox_web::KUBE_NAMES.iter().chain([&host.trim()]) {
+        app.config.hosts.add(*name);
+    }
 
     gc::sweep(&ctx).await?;
     let pods = Waker::new();
@@ -87,6 +95,15 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(follow_engine(ctx.clone(), pods, stop.clone()));
     let gateway = ctx.gateway.subscribe();
     tokio::spawn(answer_workloads(app, gateway, router.clone(), stop.clone()));
+    let kube_stop = stop.clone();
+    tokio::spawn(kfbox_web::serve(
+        kube_listener,
+        Some(tls),
+        kube_router,
+        async move {
+            kube_stop.cancelled().await;
+        },
+    ));
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
     let ui = format!("http://127.0.0.1:{port}");
@@ -95,6 +112,8 @@ pub async fn serve(config: Config) -> Result<()> {
         &endpoints,
         &serde_json::to_vec_pretty(&serde_json::json!({
             "ui": ui,
+            "kube": format!("https://127.0.0.1:{kube_port}"),
+            "ca": data.join("ca.crt"),
             "admin_token_file": admin_token_file,
         }))?,
     )?;
@@ -102,7 +121,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
 
     let shutdown = stop.clone();
-    let web = tokio::spawn(kfbox_web::serve(listener, router, async move {
+    let web = tokio::spawn(kfbox_web::serve(listener, None, router, async move {
         shutdown.cancelled().await;
     }));
     let outcome = tokio::select! {
@@ -121,6 +140,13 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::debug!("the network stays: {e}");
     }
     outcome
+}
+
+async fn listen(port: u16, flag: &str) -> Result<TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| ports::explain(port, flag, e))
 }
 
 fn context(e: &kfbox_store::Error) -> String {
@@ -243,7 +269,7 @@ async fn answer_workloads(
                             _ = other.changed() => {}
                         }
                     };
-                    if let Err(e) = kfbox_web::serve(listener, router.clone(), until).await {
+                    if let Err(e) = kfbox_web::serve(listener, None, router.clone(), until).await {
                         tracing::error!("the workloads' listener ended: {e}");
                     }
                     if !stop.is_cancelled() {
