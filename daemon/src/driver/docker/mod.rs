@@ -5,6 +5,7 @@
 mod address;
 mod body;
 mod events;
+mod probe;
 
 use std::{
     collections::HashMap,
@@ -18,8 +19,8 @@ use bollard::{
     Docker,
     errors::Error as ApiError,
     models::{
-        ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-        NetworkCreateRequest,
+        ContainerConfig, ContainerCreateBody, ContainerInspectResponse, ContainerState,
+        ContainerStateStatusEnum, ContainerSummary, NetworkCreateRequest,
     },
     query_parameters as query,
 };
@@ -32,8 +33,9 @@ use kfbox_store::{Code, Error, Result};
 use tokio::sync::Semaphore;
 
 use super::{
-    BOX_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network, Observed,
-    POD_LABEL, PodId, State, UID_LABEL, Want, unavailable,
+    BOX_LABEL, CONTAINER_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network,
+    Observed, POD_LABEL, PodId, ROLE_LABEL, SANDBOX_ROLE, SandboxWant, State, UID_LABEL, Want,
+    unavailable,
 };
 use address::Address;
 use events::Witness;
@@ -115,6 +117,37 @@ impl DockerDriver {
         Err(unavailable(format!("network {name} cannot be made")))
     }
 
+    async fn summaries(
+        &self,
+        filters: HashMap<String, Vec<String>>,
+    ) -> Result<Vec<ContainerSummary>> {
+        let options = query::ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
+        call("list", self.docker()?.list_containers(Some(options))).await
+    }
+
+    async fn make(&self, name: &str, body: ContainerCreateBody) -> Result<bool> {
+        let options = query::CreateContainerOptionsBuilder::default()
+            .name(name)
+            .build();
+        match call(
+            "create",
+            self.docker()?.create_container(Some(options), body),
+        )
+        .await
+        {
+            Ok(_) => Ok(true),
+            // Deterministic names: ours from before a crash.
+            Err(e) if is(&e, Code::Conflict) => Ok(false),
+            Err(e) => {
+                self.networks().clear();
+                Err(e)
+            }
+        }
+    }
+
     fn filter(&self) -> HashMap<String, Vec<String>> {
         HashMap::from([("label".into(), vec![format!("{BOX_LABEL}={}", self.box_id)])])
     }
@@ -169,8 +202,29 @@ impl DockerDriver {
     fn observed(&self, inspect: ContainerInspectResponse) -> Observed {
         let id = inspect.id.unwrap_or_default();
         let state = self.state(&id, inspect.state.unwrap_or_default());
+        let labels = inspect.config.and_then(|c| c.labels).unwrap_or_default();
+        let joins = inspect.host_config.and_then(|h| h.network_mode);
+        let ip = inspect
+            .network_settings
+            .and_then(|n| n.networks)
+            .unwrap_or_default()
+            .into_values()
+            .find_map(|n| n.ip_address?.parse().ok());
         Observed {
-            pod: pod_of(&inspect.config.and_then(|c| c.labels).unwrap_or_default()),
+            name: inspect
+                .name
+                .unwrap_or_default()
+                .trim_start_matches('/')
+                .into(),
+            pod: pod_of(&labels),
+            container: labels.get(CONTAINER_LABEL).cloned().unwrap_or_default(),
+            sandbox: labels.get(ROLE_LABEL).is_some_and(|r| r == SANDBOX_ROLE),
+            joins: joins
+                .as_deref()
+                .and_then(|mode| mode.strip_prefix("container:"))
+                .unwrap_or_default()
+                .into(),
+            ip,
             image_id: inspect.image.unwrap_or_default(),
             state,
             id,
@@ -220,43 +274,46 @@ impl Driver for DockerDriver {
         }
     }
 
-    async fn list(&self) -> Result<Vec<(String, Observed)>> {
-        let options = query::ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&self.filter())
-            .build();
+    async fn list(&self) -> Result<Vec<Observed>> {
         let mut found = Vec::new();
-        for summary in call("list", self.docker()?.list_containers(Some(options))).await? {
+        for summary in self.summaries(self.filter()).await? {
             let Some(id) = summary.id else { continue };
             // The summary lacks exit codes; a container that is gone by now is simply not listed.
-            if let Some(observed) = self.observe(&id).await? {
-                let name = summary.names.unwrap_or_default().into_iter().next();
-                let name = name.unwrap_or_default().trim_start_matches('/').to_string();
-                found.push((name, observed));
-            }
+            found.extend(self.observe(&id).await?);
         }
         Ok(found)
     }
 
+    async fn of_pod(&self, uid: &str) -> Result<Vec<String>> {
+        let mut filter = self.filter();
+        filter
+            .entry("label".into())
+            .or_default()
+            .push(format!("{UID_LABEL}={uid}"));
+        let names = self.summaries(filter).await?.into_iter();
+        Ok(names
+            .filter_map(|s| s.names?.into_iter().next())
+            .map(|name| name.trim_start_matches('/').to_string())
+            .collect())
+    }
+
     async fn create(&self, want: &Want) -> Result<bool> {
-        let options = query::CreateContainerOptionsBuilder::default()
-            .name(&want.name)
-            .build();
-        let body = body::create_body(want, &self.box_id);
-        match call(
-            "create",
-            self.docker()?.create_container(Some(options), body),
-        )
-        .await
-        {
-            Ok(_) => Ok(true),
-            // Deterministic names: ours from before a crash.
-            Err(e) if is(&e, Code::Conflict) => Ok(false),
-            Err(e) => {
-                self.networks().clear();
-                Err(e)
-            }
-        }
+        self.make(&want.name, body::create_body(want, &self.box_id))
+            .await
+    }
+
+    async fn create_sandbox(&self, want: &SandboxWant) -> Result<bool> {
+        self.make(&want.name, body::sandbox_body(want, &self.box_id))
+            .await
+    }
+
+    async fn exec_status(
+        &self,
+        name: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Option<i64>> {
+        self.exec_to_end(name, command, limit).await
     }
 
     async fn start(&self, name: &str) -> Result<()> {
