@@ -42,6 +42,8 @@ use events::Witness;
 
 /// How long any engine call but start, pull and commit may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How much later than a container's end the engine may tell that it ran out of memory.
+const OOM_NEWS: Duration = Duration::from_millis(150);
 /// Starts that run at once per CPU: more only make each other slow inside the engine.
 const STARTS_PER_CPU: usize = 2;
 
@@ -189,6 +191,21 @@ fn is(e: &Error, code: Code) -> bool {
     e.code == code
 }
 
+/// Whether it was killed a moment ago, and the engine does not say that memory was the reason.
+fn ended_by_sigkill(inspect: &ContainerInspectResponse) -> bool {
+    let Some(state) = &inspect.state else {
+        return false;
+    };
+    let finished = state.finished_at.as_deref().unwrap_or_default();
+    let age = finished
+        .parse::<jiff::Timestamp>()
+        .map(|at| jiff::Timestamp::now().duration_since(at));
+    state.exit_code == Some(137)
+        && state.oom_killed != Some(true)
+        && state.running != Some(true)
+        && age.is_ok_and(|age| age.as_secs() < 1)
+}
+
 fn pod_of(labels: &HashMap<String, String>) -> PodId {
     let get = |k: &str| labels.get(k).cloned().unwrap_or_default();
     PodId {
@@ -245,7 +262,7 @@ impl DockerDriver {
                 | ContainerStateStatusEnum::REMOVING,
             ) => {
                 let code = i32::try_from(s.exit_code.unwrap_or(-1)).unwrap_or(-1);
-                let oom = s.oom_killed.unwrap_or(false);
+                let oom = s.oom_killed.unwrap_or(false) || self.witness.oom(id);
                 let finished_at = s.finished_at.unwrap_or_default();
                 State::Exited(Exit {
                     interrupted: !oom && self.witness.interrupted(id, code, &finished_at),
@@ -268,7 +285,13 @@ impl Driver for DockerDriver {
             .docker()?
             .inspect_container(name, None::<query::InspectContainerOptions>);
         match call("inspect", inspect).await {
-            Ok(inspect) => Ok(Some(self.observed(inspect))),
+            Ok(inspect) => {
+                if ended_by_sigkill(&inspect) {
+                    // The news that it ran out of memory may be on its way.
+                    tokio::time::sleep(OOM_NEWS).await;
+                }
+                Ok(Some(self.observed(inspect)))
+            }
             Err(e) if is(&e, Code::NotFound) => Ok(None),
             Err(e) => Err(e),
         }
