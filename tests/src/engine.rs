@@ -65,7 +65,9 @@ impl Engine {
         let filter = format!("label={BOX_LABEL}={box_id}");
         let format = "{{.Names}} {{.Label \"kfbox.dev/role\"}}";
         let rows = self.output(&["ps", "--all", "--filter", &filter, "--format", format])?;
-        let rows = rows.lines().map(|row| row.split_once(' ').unwrap_or((row, "")));
+        let rows = rows
+            .lines()
+            .map(|row| row.split_once(' ').unwrap_or((row, "")));
         Ok(rows
             .filter(|(_, role)| (*role == "sandbox") == sandbox)
             .map(|(name, _)| name.to_string())

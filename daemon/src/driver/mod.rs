@@ -185,7 +185,7 @@ pub struct Image {
 /// A namespace's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Its name in the engine.
+    /// How the engine knows it: names need not be unique there.
     pub name: String,
     /// The host's address in it: where the box answers to its workloads.
     pub gateway: IpAddr,

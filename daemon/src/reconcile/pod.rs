@@ -133,7 +133,9 @@ impl Pods {
     /// The room; `waker` is its own queue.
     pub fn new(ctx: Ctx, waker: Waker) -> Self {
         let base = std::env::var(BACKOFF_ENV).ok();
-        let base = base.and_then(|s| s.parse::<f64>().ok()).filter(|s| *s > 0.0);
+        let base = base
+            .and_then(|s| s.parse::<f64>().ok())
+            .filter(|s| *s > 0.0);
         Self {
             ctx,
             waker,
@@ -336,3 +338,7 @@ pub fn new_pod(
     annotations.insert(SANDBOX.into(), POOLED.into());
     Ok(pod)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -171,7 +171,9 @@ fn plan(capacity: Lease, pods: &BTreeMap<(String, String), Entry>) -> Plan {
             members
                 .iter()
                 .try_for_each(|(_, e)| after.take(capacity, e.lease))
-                .map_err(|why| format!("its gang of {size} pods starts together or not at all: one {why}"))
+                .map_err(|why| {
+                    format!("its gang of {size} pods starts together or not at all: one {why}")
+                })
         };
         let keys = members.iter().map(|(key, _)| (*key).clone());
         match verdict {
@@ -343,7 +345,13 @@ mod tests {
         pods.remove(&key("held"));
         assert_eq!(plan(capacity, &pods).bind, [key("one"), key("two")]);
         // One that was bound before a crash counts as there.
-        pods.insert(key("one"), Entry { bound: true, ..member(2, 2) });
+        pods.insert(
+            key("one"),
+            Entry {
+                bound: true,
+                ..member(2, 2)
+            },
+        );
         assert_eq!(plan(capacity, &pods).bind, [key("two")]);
     }
 

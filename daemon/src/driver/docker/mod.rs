@@ -84,35 +84,49 @@ impl DockerDriver {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All networks of this name, the oldest first. The engine does not keep names unique: a request of a daemon
+    /// that was killed may have been carried out after the next one's.
+    async fn networks_named(&self, name: &str) -> Result<Vec<bollard::models::Network>> {
+        let mut filters = self.filter();
+        filters.insert("name".into(), vec![name.into()]);
+        let options = query::ListNetworksOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let list = self.docker()?.list_networks(Some(options));
+        let mut found = call("networks", list).await?;
+        // The engine's filter takes parts of names too.
+        found.retain(|n| n.name.as_deref() == Some(name));
+        found.sort_by_key(|n| (n.created.clone(), n.id.clone()));
+        Ok(found)
+    }
+
     async fn find_or_make_network(&self, namespace: &str) -> Result<Network> {
         let name = format!("kfbox-{}-{namespace}", self.box_id);
         for _ in 0..2 {
-            let inspect = self
-                .docker()?
-                .inspect_network(&name, None::<query::InspectNetworkOptions>);
-            match call("network", inspect).await {
-                Ok(network) => {
-                    let gateway = network
-                        .ipam
-                        .and_then(|i| i.config)
-                        .unwrap_or_default()
-                        .into_iter()
-                        .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
-                        .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
-                    return Ok(Network { name, gateway });
+            let mut found = self.networks_named(&name).await?.into_iter();
+            if let Some(network) = found.next() {
+                for other in found.filter_map(|n| n.id) {
+                    // Fails while something is in it; then it goes with the namespace.
+                    let _ = call("network remove", self.docker()?.remove_network(&other)).await;
                 }
-                Err(e) if is(&e, Code::NotFound) => {
-                    let request = NetworkCreateRequest {
-                        name: name.clone(),
-                        labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
-                        ..Default::default()
-                    };
-                    match call("network create", self.docker()?.create_network(request)).await {
-                        Ok(_) => {}
-                        Err(e) if is(&e, Code::Conflict) => {}
-                        Err(e) => return Err(e),
-                    }
-                }
+                let gateway = network
+                    .ipam
+                    .and_then(|i| i.config)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
+                    .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
+                let id = network.id.unwrap_or(name);
+                return Ok(Network { name: id, gateway });
+            }
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
+                ..Default::default()
+            };
+            match call("network create", self.docker()?.create_network(request)).await {
+                Ok(_) => {}
+                Err(e) if is(&e, Code::Conflict) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -487,10 +501,18 @@ impl Driver for DockerDriver {
     async fn remove_network(&self, namespace: &str) -> Result<()> {
         self.networks().remove(namespace);
         let name = format!("kfbox-{}-{namespace}", self.box_id);
-        match call("network remove", self.docker()?.remove_network(&name)).await {
-            Err(e) if !is(&e, Code::NotFound) => Err(e),
-            _ => Ok(()),
+        for id in self
+            .networks_named(&name)
+            .await?
+            .into_iter()
+            .filter_map(|n| n.id)
+        {
+            match call("network remove", self.docker()?.remove_network(&id)).await {
+                Err(e) if !is(&e, Code::NotFound) => return Err(e),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     async fn describe(&self) -> Result<String> {

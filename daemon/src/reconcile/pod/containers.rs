@@ -57,7 +57,10 @@ pub enum Made {
 
 /// All containers of a Pod, init containers first.
 pub fn all(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
+    spec.init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers)
 }
 
 /// What all names of a Pod's containers begin with; the sandbox's own name.
@@ -92,7 +95,10 @@ impl Pods {
             let name = container_name(&self.ctx.box_id, pod, &c.name, restart);
             let seen = self.ctx.driver.observe(&name).await?;
             // Names carry the uid: another's container cannot be meant.
-            Ok::<_, Error>(seen.filter(|s| s.pod.uid == pod.metadata.uid).map(|s| (c.name.clone(), s)))
+            Ok::<_, Error>(
+                seen.filter(|s| s.pod.uid == pod.metadata.uid)
+                    .map(|s| (c.name.clone(), s)),
+            )
         });
         Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }

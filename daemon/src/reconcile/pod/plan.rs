@@ -232,7 +232,10 @@ fn slot<'a>(view: &View<'_>, role: Role, spec: &'a Container) -> Slot<'a> {
                 let lost = Exit {
                     code: 137,
                     interrupted: true,
-                    started_at: running.started_at.map(|t| t.0.to_string()).unwrap_or_default(),
+                    started_at: running
+                        .started_at
+                        .map(|t| t.0.to_string())
+                        .unwrap_or_default(),
                     finished_at: view.now.to_string(),
                     ..Exit::default()
                 };
@@ -319,10 +322,14 @@ fn go_on(view: &View<'_>, plan: &mut Plan, slots: &mut [Slot<'_>]) {
             restart(view, plan, slot);
         }
         if let Run::Live { .. } = slot.run
-            && let Some(why) = view.health.get(&slot.spec.name).and_then(|h| h.unhealthy.clone())
+            && let Some(why) = view
+                .health
+                .get(&slot.spec.name)
+                .and_then(|h| h.unhealthy.clone())
         {
             plan.news.push((Level::Warning, "Unhealthy", why.clone()));
-            plan.hands.push(Hand::Stop(slot.spec.name.clone(), Some(why)));
+            plan.hands
+                .push(Hand::Stop(slot.spec.name.clone(), Some(why)));
         }
         if let Some(hold) = view.held.get(&slot.spec.name)
             && matches!(slot.run, Run::Held)
@@ -352,7 +359,11 @@ fn go_on(view: &View<'_>, plan: &mut Plan, slots: &mut [Slot<'_>]) {
     plan.status.condition(
         "Initialized",
         initialized,
-        if initialized { "" } else { "ContainersNotInitialized" },
+        if initialized {
+            ""
+        } else {
+            "ContainersNotInitialized"
+        },
         "",
     );
     for slot in slots.iter_mut().filter(|s| s.role == Role::Main) {
@@ -405,7 +416,11 @@ fn restart(view: &View<'_>, plan: &mut Plan, slot: &mut Slot<'_>) {
         plan.hands.push(Hand::Run(name.clone()));
         slot.status.restart_count += 1;
         slot.status.container_id = None;
-        let why = if slot.role == Role::Main { "ContainerCreating" } else { "PodInitializing" };
+        let why = if slot.role == Role::Main {
+            "ContainerCreating"
+        } else {
+            "PodInitializing"
+        };
         slot.status.state = Some(waiting(why, ""));
     } else {
         plan.look_in(left);
@@ -415,8 +430,11 @@ fn restart(view: &View<'_>, plan: &mut Plan, slot: &mut Slot<'_>) {
             view.pod.metadata.name
         );
         slot.status.state = Some(waiting("CrashLoopBackOff", &message));
-        let told = view.status.container(name).and_then(|c| c.state.as_ref()?.waiting.as_ref());
-        if told.is_none() {
+        let old = view.status.container(name).and_then(|c| c.state.as_ref());
+        let told = old
+            .and_then(|s| s.waiting.as_ref())
+            .and_then(|w| w.reason.as_deref());
+        if told != Some("CrashLoopBackOff") {
             plan.news.push((
                 Level::Warning,
                 "BackOff",

@@ -173,7 +173,10 @@ impl Pool {
         want.pod.name.clear();
         want.pod.uid.clear();
         let number: u64 = rand::random();
-        want.name = format!("kfbox-{}-{}-pool-{number:016x}", self.box_id, want.pod.namespace);
+        want.name = format!(
+            "kfbox-{}-{}-pool-{number:016x}",
+            self.box_id, want.pod.namespace
+        );
         want.hostname = "kfbox-step".into();
         want
     }
@@ -181,9 +184,7 @@ impl Pool {
     /// Makes sandboxes ready behind the scenes.
     fn warm(self: &Arc<Self>, want: SandboxWant) {
         let namespace = want.pod.namespace.clone();
-        let enough = |inside: &Inside| {
-            inside.parked.get(&namespace).map_or(0, Vec::len) >= WARM
-        };
+        let enough = |inside: &Inside| inside.parked.get(&namespace).map_or(0, Vec::len) >= WARM;
         {
             let mut inside = self.inside();
             if enough(&inside) || !inside.warming.insert(namespace.clone()) {
@@ -270,7 +271,9 @@ impl Pool {
         }
         let mut inside = self.inside();
         // A Pod may have taken one whose container is not made yet.
-        inside.busy.retain(|_, sandbox| running.contains_key(&sandbox.id));
+        inside
+            .busy
+            .retain(|_, sandbox| running.contains_key(&sandbox.id));
         for seen in all.iter().filter(|s| !s.sandbox) {
             if !matches!(seen.state, State::Exited(_))
                 && let Some(sandbox) = running.get(&seen.joins)

@@ -142,9 +142,8 @@ fn limits(resources: Option<&ResourceRequirements>) -> Result<Limits> {
         .into_iter()
         .flatten()
     {
-        let value = parse_quantity(quantity).map_err(|e| {
-            Error::invalid(format!("resources.limits.{name}: {e}"))
-        })?;
+        let value = parse_quantity(quantity)
+            .map_err(|e| Error::invalid(format!("resources.limits.{name}: {e}")))?;
         match name.as_str() {
             "memory" if value >= 6_291_456.0 => out.memory = Some(value as u64),
             "memory" => {
