@@ -63,6 +63,7 @@ pub async fn serve(config: Config) -> Result<()> {
         data: data.clone(),
         metrics: metrics.clone(),
         box_id: box_id.clone(),
+        pool: Arc::new(pod::Pool::new(driver.clone(), &box_id)),
         gateway: Arc::new(watch::Sender::new(None)),
     };
 
@@ -180,7 +181,11 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             Waker::new(),
             1,
         ),
-        room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
+        room(
+            Arc::new(pod::Pods::new(ctx.clone(), pods.clone())),
+            pods.clone(),
+            32,
+        ),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
     ]
 }
@@ -209,6 +214,7 @@ async fn follow_engine(ctx: Ctx, pods: Waker, stop: tokio_util::sync::Cancellati
             Some(Change::Pod(id)) => pods.wake(Ref::new(&POD, &id.namespace, &id.name)),
             Some(Change::Down) => {}
             Some(Change::Up) => {
+                ctx.pool.forget();
                 if let Err(e) = look_at_everything(&ctx, &pods).await {
                     tracing::warn!(context = e.context, "after the engine came back: {e}");
                 }
@@ -228,7 +234,12 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
     if !uids.is_empty() {
         ctx.network(DEFAULT_NAMESPACE).await?;
     }
-    for (name, seen) in ctx.driver.list().await? {
+    for seen in ctx.driver.list().await? {
+        // The pool looks after its own.
+        if pod::pool_member(&seen) {
+            continue;
+        }
+        let name = &seen.name;
         let current = Ref::new(&POD, &seen.pod.namespace, &seen.pod.name);
         let known = uids.contains(&seen.pod.uid)
             || ctx
@@ -238,7 +249,7 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
                 .is_some_and(|p| p.metadata.uid == seen.pod.uid);
         if !known {
             tracing::warn!(container = name, "removing a container whose Pod is gone");
-            ctx.driver.remove(&name).await?;
+            ctx.driver.remove(name).await?;
         }
     }
     Ok(())
@@ -297,10 +308,11 @@ async fn answer_workloads(
     }
 }
 
-/// A box that leaves nothing running leaves no network either: the engine has few addresses to give.
+/// A box that leaves nothing running leaves no sandbox and no network either: the engine has few addresses to give.
 async fn leave(ctx: &Ctx) -> kfbox_store::Result<()> {
     let pods = ctx.store.list(&POD, Selector::default()).await?.items;
     if ctx.gateway.borrow().is_some() && pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
+        ctx.pool.clear().await?;
         ctx.driver.remove_network(DEFAULT_NAMESPACE).await?;
     }
     Ok(())

@@ -130,7 +130,10 @@ class Box:
         return answer.content
 
     def containers(self) -> list[str]:
-        return docker("ps", "--all", "--quiet", "--filter", f"label=kfbox.dev/box={self.id}").split()
+        """Without the sandboxes, which hold the others' network and are kept for later steps."""
+        rows = docker("ps", "--all", "--filter", f"label=kfbox.dev/box={self.id}",
+                      "--format", '{{.ID}} {{.Label "kfbox.dev/role"}}').splitlines()
+        return [row.split()[0] for row in rows if not row.endswith(" sandbox")]
 
     def close(self) -> None:
         if self.daemon and self.daemon.poll() is None:

@@ -42,6 +42,8 @@ pub struct Ctx {
     pub metrics: Arc<Metrics>,
     /// The box's id.
     pub box_id: String,
+    /// Sandboxes that steps share in turn.
+    pub pool: Arc<pod::Pool>,
     /// The host's address in the workloads' network, once there is one: the box answers there.
     pub gateway: Arc<watch::Sender<Option<IpAddr>>>,
 }
@@ -61,13 +63,5 @@ impl Ctx {
         self.gateway
             .send_if_modified(|gateway| gateway.replace(network.gateway) != Some(network.gateway));
         Ok(network)
-    }
-
-    /// The file of a Pod's saved log.
-    pub fn log_file(&self, namespace: &str, pod: &str) -> PathBuf {
-        self.data
-            .join("logs")
-            .join(namespace)
-            .join(format!("{pod}.log"))
     }
 }
