@@ -9,6 +9,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use plan::INDEX;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kfbox_store::{

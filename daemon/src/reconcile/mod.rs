@@ -12,6 +12,7 @@ pub mod schedule;
 pub mod statefulset;
 pub mod task;
 pub mod template;
+pub mod trainjob;
 
 pub use pod::requests as pod_requests;
 

@@ -3,7 +3,10 @@
 use k8s_openapi::{
     api::{
         batch::v1::JobTemplateSpec,
-        core::v1::{EnvVar, LocalObjectReference, PodTemplateSpec, ResourceRequirements},
+        core::v1::{
+            EnvVar, LocalObjectReference, PersistentVolumeClaim, PodTemplateSpec,
+            ResourceRequirements,
+        },
     },
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
 };
@@ -261,6 +264,9 @@ pub struct JobSetTemplate {
 pub struct JobSetSpec {
     /// The sets.
     pub replicated_jobs: Vec<ReplicatedJob>,
+    /// Volumes that all sets share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volume_claim_policies: Vec<VolumeClaimPolicy>,
     /// Names of the Pods.
     pub network: Option<Network>,
     /// When it has succeeded.
@@ -273,6 +279,24 @@ pub struct JobSetSpec {
     pub ttl_seconds_after_finished: Option<i32>,
     /// Whether it waits without Pods; the TrainJob's own field decides.
     pub suspend: Option<bool>,
+}
+
+/// Volumes that all sets share.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeClaimPolicy {
+    /// The claims; their names are the names that containers mount.
+    pub templates: Vec<PersistentVolumeClaim>,
+    /// What becomes of them.
+    pub retention_policy: Option<RetentionPolicy>,
+}
+
+/// What becomes of claims.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetentionPolicy {
+    /// `Delete` (with the TrainJob) or `Retain`.
+    pub when_deleted: Option<String>,
 }
 
 /// A set of Pods.
