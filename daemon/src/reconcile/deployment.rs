@@ -175,7 +175,7 @@ fn plan(deployment: &Object, pods: &[Object], now: Timestamp) -> Result<Pass> {
 /// Deletes so many of these, those that serve least first.
 fn drop_spare(pass: &mut Pass, members: &[&Member<'_>], count: usize) {
     let mut members: Vec<_> = members.to_vec();
-    members.sort_by_key(|m| (m.ready, m.ready_since.map(|t| std::cmp::Reverse(t))));
+    members.sort_by_key(|m| (m.ready, m.ready_since.map(std::cmp::Reverse)));
     pass.delete
         .extend(members.iter().take(count).map(|m| m.key()));
 }

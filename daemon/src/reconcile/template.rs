@@ -289,10 +289,12 @@ pub fn pod_of(owner: &Object, name: &str, template: &PodTemplateSpec) -> Result<
 /// `{stem}-xxxxx`, the same for the same state of the world, and not the name of any of these Pods.
 pub fn fresh_name(stem: &str, owner: &Object, taken: &[Object], planned: &[Object]) -> String {
     let meta = &owner.metadata;
+    // The name is also a host name: 63 letters at most.
+    let short: String = stem.chars().take(57).collect();
     let mut n = 0_u32;
     loop {
         let seed = format!("{stem}/{}/{}/{n}", meta.uid, meta.resource_version);
-        let name = format!("{stem}-{}", letters(seed.as_bytes(), 5));
+        let name = format!("{short}-{}", letters(seed.as_bytes(), 5));
         let used = |o: &Object| o.kind == POD.kind && o.metadata.name == name;
         if !taken.iter().any(used) && !planned.iter().any(used) {
             return name;

@@ -1,12 +1,14 @@
 //! Jobs through their lives, without a store.
 #![allow(clippy::unwrap_used)]
 
-use kfbox_store::kinds::workload::JOB;
+use kfbox_store::{
+    Object, Store,
+    kinds::{core::POD, workload::JOB},
+};
 use serde_json::json;
 
 use super::plan::{INDEX, plan};
-use crate::reconcile::template::testing::*;
-use kfbox_store::Object;
+use crate::reconcile::template::{COUNTED, testing::*};
 
 struct Life {
     job: Object,
@@ -192,4 +194,54 @@ fn a_work_queue_ends_with_its_last_pod() {
     life.end(1, "Succeeded", "", 0);
     life.look("00:00:02");
     assert_eq!(life.last_condition().0, "Complete");
+}
+
+#[tokio::test]
+async fn a_look_is_written_whole_once_and_only_on_what_it_saw() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("meta.redb")).unwrap();
+    let spec = json!({"completions": 2, "parallelism": 2, "template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}}});
+    let job = Object::new(&JOB, "kubeflow", "j").with_spec(&spec).unwrap();
+    let job = store.create(job).await.unwrap();
+    let key = job.reference().unwrap();
+    let look = || async {
+        let job = store.fetch(&key).await.unwrap();
+        let pods = store.owned(&job.metadata.uid, &POD).await.unwrap();
+        (plan(&job, &pods, at("00:00:00")).unwrap(), job, pods)
+    };
+    let (pass, seen, _) = look().await;
+    pass.write(&store, &seen).await.unwrap();
+    let (pass, job, pods) = look().await;
+    assert_eq!((pods.len(), &job.body["status"]["active"]), (2, &json!(2)));
+    let version = store.version();
+    pass.write(&store, &job).await.unwrap();
+    assert_eq!(store.version(), version, "nothing to do, nothing written");
+    // A look at an older world does nothing.
+    let stale = plan(&seen, &[], at("00:00:00")).unwrap();
+    stale.write(&store, &seen).await.unwrap();
+    assert_eq!(store.version(), version);
+    // A Pod that ended is counted with the status that says so, and goes with its Job.
+    let pod = pods[0].reference().unwrap();
+    store
+        .modify(&pod, |p| p.set("status", &json!({"phase": "Succeeded"})))
+        .await
+        .unwrap();
+    let (pass, job, _) = look().await;
+    pass.write(&store, &job).await.unwrap();
+    assert!(
+        store
+            .fetch(&pod)
+            .await
+            .unwrap()
+            .metadata
+            .annotations
+            .contains_key(COUNTED)
+    );
+    assert_eq!(
+        store.fetch(&key).await.unwrap().body["status"]["succeeded"],
+        1
+    );
+    store.delete(&key).await.unwrap();
+    assert!(store.fetch(&pod).await.unwrap().deleting());
 }

@@ -315,17 +315,20 @@ fn what_does_not_fit_fails_with_its_field() {
     life.look("00:00:00");
     assert!(life.pods.is_empty());
     // No such runtime.
+    let life = Life::new(TORCH, json!({}));
+    let pods = &[];
+    let extras = BTreeSet::new();
+    let keys = &super::extras::new_keys;
     let world = World {
         job: &life.job,
         runtime: None,
-        pods: &[],
-        extras: BTreeSet::new(),
-        keys: &super::extras::new_keys,
+        pods,
+        extras,
+        keys,
     };
-    assert!(
-        plan(&world, at("00:00:00")).unwrap().status.is_empty(),
-        "not ours to fail"
-    );
+    let status = json!(plan(&world, at("00:00:00")).unwrap().status);
+    let failed = find_condition(&status, "Failed").unwrap();
+    assert_eq!(failed["reason"], "TrainingRuntimeNotSupported");
 }
 
 #[test]

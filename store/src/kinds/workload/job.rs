@@ -6,7 +6,9 @@ use k8s_openapi::api::batch::v1 as batch;
 use schemars::schema_for;
 use serde_json::{Value, json};
 
-use super::{check_template, containers, default, images, number, refuse, selector, spec_mut};
+use super::{
+    check_length, check_template, containers, default, images, number, refuse, selector, spec_mut,
+};
 use crate::{Column, Error, Kind, Object, Result, Verbs};
 
 /// Pods that run to their end.
@@ -57,6 +59,7 @@ fn prepare(job: &mut Object) -> Result<()> {
 
 fn validate(job: &Object) -> Result<()> {
     let spec: batch::JobSpec = job.spec()?;
+    check_length(job, 57)?;
     check_template(&spec.template, &["Never", "OnFailure"])?;
     for (field, value) in [
         ("parallelism", spec.parallelism),

@@ -61,6 +61,17 @@ fn check_template(template: &PodTemplateSpec, restart: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// The name of one becomes part of its Pods' names and labels.
+fn check_length(object: &Object, most: usize) -> Result<()> {
+    let name = &object.metadata.name;
+    if name.len() <= most {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "metadata.name: \"{name}\" must have at most {most} characters: its Pods' names and labels begin with it"
+    )))
+}
+
 /// A field that the box knows and does not do.
 fn refuse(field: &str, instead: &str) -> Error {
     Error::new(

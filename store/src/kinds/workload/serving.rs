@@ -7,7 +7,9 @@ use k8s_openapi::{
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
 
-use super::{check_template, containers, default, images, number, refuse, selector, spec_mut};
+use super::{
+    check_length, check_template, containers, default, images, number, refuse, selector, spec_mut,
+};
 use crate::{Column, Error, Kind, Object, Result, Scale, Verbs};
 
 /// Pods that are all alike and go on.
@@ -169,6 +171,7 @@ fn prepare_stateful_set(set: &mut Object) -> Result<()> {
 
 fn check_stateful_set(set: &Object) -> Result<()> {
     let spec: apps::StatefulSetSpec = set.spec()?;
+    check_length(set, 52)?;
     check_template(&spec.template, &["Always"])?;
     check_selector(&spec.selector, &spec.template)?;
     check_replicas(spec.replicas)?;
