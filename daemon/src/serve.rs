@@ -158,6 +158,7 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             1,
         ),
         room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
+        room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(
             Arc::new(deployment::Deployments(ctx.clone())),
@@ -170,7 +171,6 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             2,
         ),
         room(Arc::new(trainjob::TrainJobs(ctx.clone())), Waker::new(), 2),
-        room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
     ]
 }
 

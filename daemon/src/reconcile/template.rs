@@ -1,6 +1,13 @@
 //! What the rooms that own Pods share: how an owner sees its Pods, how a Pod is made from a template, and one
 //! look's outcome, written in one transaction.
 
+mod condition;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, missing_docs)]
+pub mod testing;
+
+pub use condition::{Condition, find_condition, holds, set_condition, set_count, text, time};
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +16,7 @@ use kfbox_store::{
     Code, Kind, Object, Propagation, Ref, Result, Store,
     kinds::core::{POD, Phase, PodStatus, reason},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::pod::new_pod;
@@ -317,141 +324,4 @@ fn letters(seed: &[u8], count: usize) -> String {
     let digest = Sha256::digest(seed);
     let pick = |b: &u8| char::from(LETTERS[usize::from(*b) % LETTERS.len()]);
     digest.iter().take(count).map(pick).collect()
-}
-
-/// A time, as Kubernetes writes it.
-pub fn text(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// A time in a field.
-pub fn time(value: Option<&Value>) -> Option<Timestamp> {
-    value?.as_str()?.parse().ok()
-}
-
-/// The condition of this type.
-pub fn find_condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = status.get("conditions")?.as_array()?;
-    conditions.iter().find(|c| c["type"] == kind)
-}
-
-/// Whether the condition of this type is true.
-pub fn holds(status: &Map<String, Value>, kind: &str) -> bool {
-    let conditions = status.get("conditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c["type"] == kind && c["status"] == "True")
-}
-
-/// A condition of an owner.
-pub struct Condition<'a> {
-    /// Its type.
-    pub kind: &'a str,
-    /// Whether it is so.
-    pub is: bool,
-    /// One word.
-    pub reason: &'a str,
-    /// A sentence.
-    pub message: &'a str,
-    /// The second time that some kinds keep: `lastProbeTime`, `lastUpdateTime`.
-    pub touched: Option<&'a str>,
-}
-
-/// Sets a condition; its time moves when its status does.
-pub fn set_condition(status: &mut Map<String, Value>, condition: &Condition<'_>, now: Timestamp) {
-    let list = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(list) = list.as_array_mut() else {
-        return;
-    };
-    let is = if condition.is { "True" } else { "False" };
-    let mut new = json!({
-        "type": condition.kind, "status": is, "reason": condition.reason,
-        "message": condition.message, "lastTransitionTime": text(now),
-    });
-    if let Some(field) = condition.touched {
-        new[field] = json!(text(now));
-    }
-    match list.iter_mut().find(|c| c["type"] == condition.kind) {
-        None => list.push(new),
-        Some(old) => {
-            if old["status"] == is {
-                new["lastTransitionTime"] = old["lastTransitionTime"].clone();
-                let same = old["reason"] == condition.reason && old["message"] == condition.message;
-                if let (true, Some(field)) = (same, condition.touched) {
-                    new[field] = old[field].clone();
-                }
-            }
-            *old = new;
-        }
-    }
-}
-
-/// Sets a number that is left out when it is 0, as Kubernetes does.
-pub fn set_count(status: &mut Map<String, Value>, field: &str, count: usize) {
-    if count == 0 {
-        status.remove(field);
-    } else {
-        status.insert(field.into(), json!(count));
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, missing_docs)]
-pub mod testing {
-    //! Pods in any state, for the planners' tests.
-    use super::*;
-
-    pub fn at(text: &str) -> Timestamp {
-        format!("2026-01-01T{text}Z").parse().unwrap()
-    }
-
-    pub fn owner(kind: &'static Kind, name: &str, spec: Value) -> Object {
-        let mut owner = Object::new(kind, "kubeflow", name)
-            .with_spec(&spec)
-            .unwrap();
-        (kind.prepare)(&mut owner).unwrap();
-        owner.metadata.uid = "11111111-2222".into();
-        owner.metadata.resource_version = 7;
-        owner.metadata.generation = 1;
-        owner.metadata.creation_timestamp = Some("2026-01-01T00:00:00Z".into());
-        (kind.validate)(&owner).unwrap();
-        owner
-    }
-
-    /// Gives a Pod a phase; `Ready` is Running and ready.
-    pub fn set_phase(pod: &mut Object, phase: &str, reason: &str) {
-        let (phase, ready) = match phase {
-            "Ready" => ("Running", "True"),
-            other => (other, "False"),
-        };
-        let status = json!({
-            "phase": phase, "reason": reason,
-            "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-        });
-        pod.set("status", &status).unwrap();
-    }
-
-    /// What the store would do with a pass, without a store: Pods that are deleted go at once.
-    pub fn follow(owner: &mut Object, pods: &mut Vec<Object>, pass: Pass) {
-        for key in &pass.counted {
-            for pod in pods.iter_mut().filter(|p| p.metadata.name == key.name) {
-                pod.metadata
-                    .annotations
-                    .insert(COUNTED.into(), "true".into());
-            }
-        }
-        pods.retain(|p| !pass.delete.iter().any(|d| d.name == p.metadata.name));
-        let new = pass.create.into_iter().filter(|o| o.kind == POD.kind);
-        pods.extend(new.map(|mut p| {
-            set_phase(&mut p, "Pending", "");
-            p
-        }));
-        owner.set("status", &pass.status).unwrap();
-        owner.metadata.resource_version += 1;
-    }
-
-    pub fn names(objects: &[Object]) -> Vec<&str> {
-        objects.iter().map(|o| o.metadata.name.as_str()).collect()
-    }
 }
