@@ -28,7 +28,9 @@ use crate::{
     images::Images,
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
-    reconcile::{Ctx, environment, gc, pod, run, schedule, task},
+    reconcile::{
+        Ctx, batch, deployment, environment, gc, pod, run, schedule, statefulset, task, trainjob,
+    },
     runtime::Live,
 };
 
@@ -47,6 +49,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let admin_token_file = identity::admin_token(&store, &data).await?;
     ensure_namespace(&store).await?;
     kfbox_web::kfp::ensure_defaults(&store, DEFAULT_NAMESPACE).await?;
+    trainjob::runtimes::ensure(&store).await?;
 
     let default_memory = match config.default_memory {
         0 => machine_memory() / 10 * 9,
@@ -187,6 +190,18 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             32,
         ),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
+        room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
+        room(
+            Arc::new(deployment::Deployments(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(
+            Arc::new(statefulset::StatefulSets(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(Arc::new(trainjob::TrainJobs(ctx.clone())), Waker::new(), 2),
     ]
 }
 

@@ -1,13 +1,18 @@
 //! The rooms: each reads Objects, writes child Objects and its own status. Only `pod` has hands: it alone
 //! calls the driver to act. A room is found by its name.
 
+pub mod batch;
 pub mod dag;
+pub mod deployment;
 pub mod environment;
 pub mod gc;
 pub mod pod;
 pub mod run;
 pub mod schedule;
+pub mod statefulset;
 pub mod task;
+pub mod template;
+pub mod trainjob;
 
 pub use pod::requests as pod_requests;
 
