@@ -7,8 +7,10 @@
 //!                    +--failed set, deadline, unfit runtime--> Failed
 //! ```
 
+mod child;
 mod extras;
 mod jobset;
+mod patch;
 mod plan;
 mod policy;
 pub mod runtimes;

@@ -14,6 +14,7 @@ use kfbox_store::{
 use serde_json::{Map, Value, json};
 
 use super::{
+    child::{ATTEMPT, Child, SET},
     extras,
     jobset::{self, JobSet, Set},
 };
@@ -21,19 +22,10 @@ use crate::{
     events::Level,
     reconcile::{
         batch::INDEX,
-        template::{
-            Condition, GANG, Member, Pass, find_condition, fresh_name, holds, pod_of,
-            set_condition, time,
-        },
+        template::{Condition, GANG, Member, Pass, find_condition, holds, set_condition, time},
     },
 };
 
-/// On a Pod: its TrainJob, as clients ask for it.
-const JOBSET: &str = "jobset.sigs.k8s.io/jobset-name";
-/// On a Pod: its set.
-const SET: &str = "jobset.sigs.k8s.io/replicatedjob-name";
-/// On a Pod: how many times all Pods had started over before it.
-const ATTEMPT: &str = "jobset.sigs.k8s.io/restart-attempt";
 /// Who runs TrainJobs, unless `spec.managedBy` names another.
 const MANAGER: &str = "trainer.kubeflow.org/trainjob-controller";
 /// The status field that counts how often all Pods have started over.
@@ -388,7 +380,14 @@ impl<'a> Look<'a> {
             self.pass
                 .delete
                 .extend(stale.filter(|m| !m.pod.deleting()).map(|m| m.key()));
-            let mut pod = self.pod(jobset, &progress.set, i)?;
+            let child = Child {
+                job: self.job,
+                set: &progress.set,
+                subdomain: &jobset.subdomain,
+                index: i,
+                attempt: self.restarts,
+            };
+            let mut pod = child.pod(self.world.pods, &self.pass.create)?;
             if free.len() > 1 {
                 let gang = format!(
                     "{}-{}/{}",
@@ -402,51 +401,6 @@ impl<'a> Look<'a> {
         }
         progress.active += free.len();
         Ok(())
-    }
-
-    fn pod(&self, jobset: &JobSet, set: &Set, i: i32) -> Result<Object> {
-        let (job, uid) = (&self.job.metadata.name, &self.job.metadata.uid);
-        let child = format!("{job}-{}-0", set.name);
-        let stem = format!("{child}-{i}");
-        let name = fresh_name(&stem, self.job, self.world.pods, &self.pass.create);
-        let mut template = set.template.clone();
-        let spec = template.spec.get_or_insert_default();
-        spec.hostname.get_or_insert(stem);
-        spec.subdomain.get_or_insert(jobset.subdomain.clone());
-        let trains = set.ancestor == "trainer";
-        let inits = spec.init_containers.iter_mut().flatten();
-        for container in spec.containers.iter_mut().chain(inits) {
-            let list = container.env.get_or_insert_default();
-            if list.iter().all(|e| e.name != "JOB_COMPLETION_INDEX") {
-                list.push(jobset::value("JOB_COMPLETION_INDEX", &i.to_string()));
-            }
-            if trains && container.name == jobset::NODE {
-                for variable in extras::status_door(self.job) {
-                    jobset::set_env(container, variable);
-                }
-            }
-        }
-        let mut pod = pod_of(self.job, &name, &template)?;
-        let (index, attempt) = (i.to_string(), self.restarts.to_string());
-        let noted = [
-            (JOBSET, job.as_str()),
-            (SET, &set.name),
-            (ATTEMPT, &attempt),
-            ("jobset.sigs.k8s.io/jobset-uid", uid),
-            ("jobset.sigs.k8s.io/replicatedjob-replicas", "1"),
-            ("jobset.sigs.k8s.io/job-index", "0"),
-            (INDEX, &index),
-        ];
-        for (key, value) in noted {
-            pod = pod.with_label(key, value);
-            pod.metadata.annotations.insert(key.into(), value.into());
-        }
-        for prefix in ["batch.kubernetes.io/", ""] {
-            pod = pod
-                .with_label(&format!("{prefix}job-name"), &child)
-                .with_label(&format!("{prefix}controller-uid"), uid);
-        }
-        Ok(pod)
     }
 
     fn report(mut self, all: &[Progress<'_>], suspended: bool) -> Pass {
