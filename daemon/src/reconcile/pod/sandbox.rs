@@ -293,16 +293,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Removes all of them, for a box that leaves.
+    /// Removes all of them, for a box that leaves; whether there were any.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn clear(&self) -> Result<()> {
+    pub async fn clear(&self) -> Result<bool> {
         self.forget();
         let all = self.driver.list().await?;
         let ours = all.iter().filter(|s| pool_member(s));
-        futures::future::try_join_all(ours.map(|s| self.driver.remove(&s.name))).await?;
-        Ok(())
+        let gone = futures::future::try_join_all(ours.map(|s| self.driver.remove(&s.name))).await?;
+        Ok(!gone.is_empty())
     }
 }
 
