@@ -326,9 +326,11 @@ async fn answer_workloads(
 /// A box that leaves nothing running leaves no sandbox and no network either: the engine has few addresses to give.
 async fn leave(ctx: &Ctx) -> kfbox_store::Result<()> {
     let pods = ctx.store.list(&POD, Selector::default()).await?.items;
-    if ctx.gateway.borrow().is_some() && pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
-        ctx.pool.clear().await?;
-        ctx.driver.remove_network(DEFAULT_NAMESPACE).await?;
+    if pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
+        let parked = ctx.pool.clear().await?;
+        if parked || ctx.gateway.borrow().is_some() {
+            ctx.driver.remove_network(DEFAULT_NAMESPACE).await?;
+        }
     }
     Ok(())
 }
