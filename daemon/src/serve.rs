@@ -28,7 +28,7 @@ use crate::{
     images::Images,
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
-    reconcile::{Ctx, environment, gc, pod, run, schedule, task},
+    reconcile::{Ctx, environment, gc, namespace, pod, run, schedule, task, volume},
     runtime::Live,
 };
 
@@ -45,7 +45,7 @@ pub async fn serve(config: Config) -> Result<()> {
         Store::open(&data.join("meta.redb")).map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
     let box_id = identity::box_id(&data)?;
     let admin_token_file = identity::admin_token(&store, &data).await?;
-    ensure_namespace(&store).await?;
+    ensure_namespaces(&store).await?;
     kfbox_web::kfp::ensure_defaults(&store, DEFAULT_NAMESPACE).await?;
 
     let default_memory = match config.default_memory {
@@ -155,18 +155,24 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             1,
         ),
         room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
+        room(
+            Arc::new(namespace::Namespaces(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(Arc::new(volume::Volumes(ctx.clone())), Waker::new(), 2),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
     ]
 }
 
-async fn ensure_namespace(store: &Store) -> Result<()> {
-    match store
-        .create(Object::new(&NAMESPACE, "", DEFAULT_NAMESPACE))
-        .await
-    {
-        Err(e) if e.code != Code::AlreadyExists => Err(e.into()),
-        _ => Ok(()),
+async fn ensure_namespaces(store: &Store) -> Result<()> {
+    for name in ["default", DEFAULT_NAMESPACE, "kubeflow-system"] {
+        match store.create(Object::new(&NAMESPACE, "", name)).await {
+            Err(e) if e.code != Code::AlreadyExists => return Err(e.into()),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Wakes Pods when the engine tells of their containers; after an outage, all that may have one. Containers

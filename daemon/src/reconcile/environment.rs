@@ -150,6 +150,7 @@ impl Environments {
                 env: Some(env.collect()),
                 ..Default::default()
             }],
+            restart_policy: Some("Never".into()),
             ..Default::default()
         };
         let ns = &object.metadata.namespace;

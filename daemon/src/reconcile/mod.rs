@@ -4,10 +4,12 @@
 pub mod dag;
 pub mod environment;
 pub mod gc;
+pub mod namespace;
 pub mod pod;
 pub mod run;
 pub mod schedule;
 pub mod task;
+pub mod volume;
 
 pub use pod::requests as pod_requests;
 
@@ -61,6 +63,11 @@ impl Ctx {
         self.gateway
             .send_if_modified(|gateway| gateway.replace(network.gateway) != Some(network.gateway));
         Ok(network)
+    }
+
+    /// The folder of a Pod's own files, by its uid. Goes with the Pod.
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.data.join("pods").join(uid)
     }
 
     /// The file of a Pod's saved log.

@@ -27,7 +27,8 @@ use kfbox_store::{
 };
 
 pub use logs::logs;
-pub use want::{BOX_NAMES, requests};
+pub use want::{BOX_NAMES, parse_quantity, requests};
+pub(super) use want::{claim_dir, memory_dir};
 
 use super::Ctx;
 use crate::{
@@ -150,8 +151,10 @@ impl Pods {
             Err(e) => return Err(e),
         };
         let network = self.0.network(&pod.metadata.namespace).await?;
-        let want = match want::want(&self.0, pod, spec, name, &image, &network) {
+        let want = match want::want(&self.0, pod, spec, name, &image, &network).await {
             Ok(want) => want,
+            // What it names is not there yet.
+            Err(e) if e.retryable() || e.code == Code::Precondition => return Err(e),
             Err(e) => return self.fail(pod, reason::START, &e.message).await.map(Some),
         };
         let ready = pod.metadata.annotations.get(READY_AT);
