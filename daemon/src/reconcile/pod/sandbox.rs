@@ -314,6 +314,20 @@ impl Pool {
         Ok(())
     }
 
+    /// Removes those of a namespace that goes.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn clear_namespace(&self, namespace: &str) -> Result<()> {
+        self.inside().parked.remove(namespace);
+        let all = self.driver.list().await?;
+        let theirs = all
+            .iter()
+            .filter(|s| pool_member(s) && s.pod.namespace == namespace);
+        futures::future::try_join_all(theirs.map(|s| self.driver.remove(&s.name))).await?;
+        Ok(())
+    }
+
     /// Removes all of them, for a box that leaves; whether there were any.
     ///
     /// # Errors
