@@ -28,7 +28,7 @@ use crate::{
     images::Images,
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
-    reconcile::{Ctx, environment, gc, pod, run, schedule, task},
+    reconcile::{Ctx, environment, gc, job, pod, run, schedule, task},
     runtime::Live,
 };
 
@@ -155,6 +155,7 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             1,
         ),
         room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
+        room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
     ]
 }

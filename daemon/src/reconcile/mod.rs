@@ -4,6 +4,7 @@
 pub mod dag;
 pub mod environment;
 pub mod gc;
+pub mod job;
 pub mod pod;
 pub mod run;
 pub mod schedule;
