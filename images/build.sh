@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Builds the box's local images, with no container registry: kfbox/base:1 (a Debian made by debootstrap)
-# and kfbox/busybox:1 and kfbox/python:3 on top of it. The host's CA bundle, proxy and pip index settings go in. An image is
+# Builds the box's local images, with no container registry: kfbox/base:1 (a Debian made by debootstrap),
+# kfbox/busybox:1 and kfbox/python:3 on top of it, and, when asked for, the images that training jobs run in. The host's CA bundle, proxy and pip index settings go in. An image is
 # built again only when what goes into it has changed, so this may be run as often as wanted.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 IMAGES=(base:1 busybox:1 python:3)
+# Asked for by name, or all of them as "trainers".
+TRAINERS=(science:1 tensorflow:2 torch:1)
 RELEASE=${KFBOX_DEBIAN_RELEASE:-bookworm}
 MIRROR=${KFBOX_DEBIAN_MIRROR:-}
 SECURITY_MIRROR=${KFBOX_DEBIAN_SECURITY_MIRROR:-}
@@ -16,9 +18,11 @@ BOX_NAMES=localhost,127.0.0.1,::1,.svc,.cluster.local,.kubeflow,ml-pipeline,mini
 
 usage() {
     cat <<'USAGE'
-Usage: images/build.sh [options]
+Usage: images/build.sh [options] [trainers | science | tensorflow | torch]...
 
-Builds kfbox/base:1, kfbox/busybox:1 and kfbox/python:3 into the local Docker engine, each only if its inputs changed.
+Builds kfbox/base:1, kfbox/busybox:1 and kfbox/python:3 into the local Docker engine, each only if its inputs changed;
+and those of the training images that are named (tensorflow stands on science):
+  kfbox/science:1 (scikit-learn, XGBoost, JAX), kfbox/tensorflow:2, kfbox/torch:1 (PyTorch, Open MPI).
 
   --force           build even when nothing changed (takes the newest security updates)
   --pull            start from debian:RELEASE-slim of a container registry instead of debootstrap
@@ -138,8 +142,9 @@ prepare_rootfs() {
 
 # Builds kfbox/$1 from the folder of that name unless an image with the same inputs is there.
 build() {
-    local step=$1 image=kfbox/$2 name=${2%%:*} began=$SECONDS inputs parent=kfbox/base:1 old
+    local step=$1 image=kfbox/$2 name=${2%%:*} began=$SECONDS inputs parent old
     local context=$WORK/$name
+    parent=$(awk '$1 == "FROM" { print $2; exit }' "$HERE/$name/Dockerfile")
     if [ "$name" = base ]; then
         prepare_rootfs
         parent=$ROOTFS
@@ -171,7 +176,11 @@ main() {
         --mirror) MIRROR=${2:?--mirror needs a URL}; shift ;;
         --log) LOG=${2:?--log needs a file}; shift ;;
         -h | --help) usage; exit 0 ;;
-        *) usage >&2; die "unknown option '$1'" ;;
+        trainers) IMAGES+=("${TRAINERS[@]}") ;;
+        science) IMAGES+=(science:1) ;;
+        tensorflow) IMAGES+=(science:1 tensorflow:2) ;;
+        torch) IMAGES+=(torch:1) ;;
+        *) usage >&2; die "unknown option or image '$1'" ;;
         esac
         shift
     done

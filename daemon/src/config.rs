@@ -16,7 +16,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Loopback port of the UI and the KFP API; 0 = any free one.
     pub port: u16,
-    /// Port of the Kubernetes-shaped door. It comes with a later version; the setting is accepted and unused.
+    /// Loopback port of the Kubernetes-shaped API, over TLS; 0 = any free one.
     pub kube_port: u16,
     /// Port of the S3 door. It comes with a later version; the setting is accepted and unused.
     pub s3_port: u16,

@@ -36,6 +36,13 @@ pub fn default_rules() -> Vec<ImageRule> {
         "bash:*",
     ];
     let base = ["debian", "debian:*", "ubuntu", "ubuntu:*"];
+    let tensorflow = ["tensorflow/tensorflow", "tensorflow/tensorflow:*"];
+    let torch = ["pytorch/pytorch", "pytorch/pytorch:*"];
+    let science = [
+        "nvcr.io/nvidia/jax:*",
+        "*/xgboost-runtime",
+        "*/xgboost-runtime:*",
+    ];
     let rule = |image: &'static str| {
         move |p: &&str| ImageRule {
             pattern: (*p).into(),
@@ -47,6 +54,9 @@ pub fn default_rules() -> Vec<ImageRule> {
         .map(rule("kfbox/python:3"))
         .chain(busybox.iter().map(rule("kfbox/busybox:1")))
         .chain(base.iter().map(rule("kfbox/base:1")))
+        .chain(tensorflow.iter().map(rule("kfbox/tensorflow:2")))
+        .chain(torch.iter().map(rule("kfbox/torch:1")))
+        .chain(science.iter().map(rule("kfbox/science:1")))
         .collect()
 }
 
@@ -100,7 +110,7 @@ impl Images {
         if let Some(local) = self.mapped(name) {
             return self.driver.image(local).await?.ok_or_else(|| {
                 Error::not_found(format!(
-                    "image \"{name}\" stands for \"{local}\" on this box, which is not built: run images/build.sh"
+                    "image \"{name}\" stands for \"{local}\" on this box, which is not built: run images/build.sh (with \"trainers\" for the training images)"
                 ))
             });
         }

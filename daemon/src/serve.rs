@@ -28,7 +28,10 @@ use crate::{
     images::Images,
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
-    reconcile::{Ctx, environment, gc, job, pod, run, schedule, task},
+    reconcile::{
+        Ctx, batch, deployment, environment, gc, job, pod, run, schedule, statefulset, task,
+        trainjob,
+    },
     runtime::Live,
 };
 
@@ -47,6 +50,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let admin_token_file = identity::admin_token(&store, &data).await?;
     ensure_namespace(&store).await?;
     kfbox_web::kfp::ensure_defaults(&store, DEFAULT_NAMESPACE).await?;
+    trainjob::runtimes::ensure(&store).await?;
 
     let default_memory = match config.default_memory {
         0 => machine_memory() / 10 * 9,
@@ -63,14 +67,19 @@ pub async fn serve(config: Config) -> Result<()> {
         data: data.clone(),
         metrics: metrics.clone(),
         box_id: box_id.clone(),
+        pool: Arc::new(pod::Pool::new(driver.clone(), &box_id)),
         gateway: Arc::new(watch::Sender::new(None)),
     };
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|e| ports::explain(config.port, e))?;
-    let port = listener.local_addr()?.port();
+    let listener = listen(config.port, "--port").await?;
+    let kube_listener = listen(config.kube_port, "--kube-port").await?;
+    let (port, kube_port) = (
+        listener.local_addr()?.port(),
+        kube_listener.local_addr()?.port(),
+    );
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let tls = kfbox_web::Tls::open(&data, host.trim())
+        .map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
     let app = kfbox_web::App::new(
         store.clone(),
         ctx.blobs.clone(),
@@ -79,6 +88,10 @@ pub async fn serve(config: Config) -> Result<()> {
     );
     app.metrics.register(|registry| metrics.register(registry));
     let router = kfbox_web::router(app.clone());
+    let kube_router = kfbox_web::kube_router(app.clone());
+    for name in kfbox_web::KUBE_NAMES.iter().chain([&host.trim()]) {
+        app.config.hosts.add(*name);
+    }
 
     gc::sweep(&ctx).await?;
     let pods = Waker::new();
@@ -87,6 +100,15 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(follow_engine(ctx.clone(), pods, stop.clone()));
     let gateway = ctx.gateway.subscribe();
     tokio::spawn(answer_workloads(app, gateway, router.clone(), stop.clone()));
+    let kube_stop = stop.clone();
+    tokio::spawn(kfbox_web::serve(
+        kube_listener,
+        Some(tls),
+        kube_router,
+        async move {
+            kube_stop.cancelled().await;
+        },
+    ));
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
     let ui = format!("http://127.0.0.1:{port}");
@@ -95,6 +117,8 @@ pub async fn serve(config: Config) -> Result<()> {
         &endpoints,
         &serde_json::to_vec_pretty(&serde_json::json!({
             "ui": ui,
+            "kube": format!("https://127.0.0.1:{kube_port}"),
+            "ca": data.join("ca.crt"),
             "admin_token_file": admin_token_file,
         }))?,
     )?;
@@ -102,7 +126,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
 
     let shutdown = stop.clone();
-    let web = tokio::spawn(kfbox_web::serve(listener, router, async move {
+    let web = tokio::spawn(kfbox_web::serve(listener, None, router, async move {
         shutdown.cancelled().await;
     }));
     let outcome = tokio::select! {
@@ -121,6 +145,13 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::debug!("the network stays: {e}");
     }
     outcome
+}
+
+async fn listen(port: u16, flag: &str) -> Result<TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| ports::explain(port, flag, e))
 }
 
 fn context(e: &kfbox_store::Error) -> String {
@@ -154,9 +185,25 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             Waker::new(),
             1,
         ),
-        room(Arc::new(pod::Pods(ctx.clone())), pods.clone(), 32),
+        room(
+            Arc::new(pod::Pods::new(ctx.clone(), pods.clone())),
+            pods.clone(),
+            32,
+        ),
         room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
+        room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
+        room(
+            Arc::new(deployment::Deployments(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(
+            Arc::new(statefulset::StatefulSets(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(Arc::new(trainjob::TrainJobs(ctx.clone())), Waker::new(), 2),
     ]
 }
 
@@ -184,6 +231,7 @@ async fn follow_engine(ctx: Ctx, pods: Waker, stop: tokio_util::sync::Cancellati
             Some(Change::Pod(id)) => pods.wake(Ref::new(&POD, &id.namespace, &id.name)),
             Some(Change::Down) => {}
             Some(Change::Up) => {
+                ctx.pool.forget();
                 if let Err(e) = look_at_everything(&ctx, &pods).await {
                     tracing::warn!(context = e.context, "after the engine came back: {e}");
                 }
@@ -203,7 +251,12 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
     if !uids.is_empty() {
         ctx.network(DEFAULT_NAMESPACE).await?;
     }
-    for (name, seen) in ctx.driver.list().await? {
+    for seen in ctx.driver.list().await? {
+        // The pool looks after its own.
+        if pod::pool_member(&seen) {
+            continue;
+        }
+        let name = &seen.name;
         let current = Ref::new(&POD, &seen.pod.namespace, &seen.pod.name);
         let known = uids.contains(&seen.pod.uid)
             || ctx
@@ -213,7 +266,7 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
                 .is_some_and(|p| p.metadata.uid == seen.pod.uid);
         if !known {
             tracing::warn!(container = name, "removing a container whose Pod is gone");
-            ctx.driver.remove(&name).await?;
+            ctx.driver.remove(name).await?;
         }
     }
     Ok(())
@@ -244,7 +297,7 @@ async fn answer_workloads(
                             _ = other.changed() => {}
                         }
                     };
-                    if let Err(e) = kfbox_web::serve(listener, router.clone(), until).await {
+                    if let Err(e) = kfbox_web::serve(listener, None, router.clone(), until).await {
                         tracing::error!("the workloads' listener ended: {e}");
                     }
                     if !stop.is_cancelled() {
@@ -272,10 +325,11 @@ async fn answer_workloads(
     }
 }
 
-/// A box that leaves nothing running leaves no network either: the engine has few addresses to give.
+/// A box that leaves nothing running leaves no sandbox and no network either: the engine has few addresses to give.
 async fn leave(ctx: &Ctx) -> kfbox_store::Result<()> {
     let pods = ctx.store.list(&POD, Selector::default()).await?.items;
     if ctx.gateway.borrow().is_some() && pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
+        ctx.pool.clear().await?;
         ctx.driver.remove_network(DEFAULT_NAMESPACE).await?;
     }
     Ok(())

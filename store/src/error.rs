@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Code {
     /// The request itself is wrong (400). The message names the field and the mend.
     Invalid,
+    /// The object breaks a rule of its kind (422 in Kubernetes, 400 elsewhere). The message opens with the field.
+    Unprocessable,
     /// No or bad credentials (401).
     Unauthenticated,
     /// Known caller, not allowed (403).
@@ -22,6 +24,8 @@ pub enum Code {
     Precondition,
     /// The wanted versions left the change log: list again (410).
     Gone,
+    /// The body's format is not one that is understood here (415).
+    UnsupportedMedia,
     /// The body is larger than allowed (413).
     TooLarge,
     /// The disk is full (507).

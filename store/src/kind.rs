@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Error, Object, Result, kinds};
+use crate::{Code, Error, Object, Result, kinds};
 
 /// A kind of object. One static per kind, listed by its room in [`kinds`]; what a room does not say comes from
 /// [`Kind::BASE`].
@@ -165,8 +165,17 @@ impl Kind {
     /// Checks names and labels as Kubernetes does, then the kind's own rules.
     ///
     /// # Errors
-    /// `Invalid` naming the field and the mend.
+    /// `Unprocessable` naming the field and the mend.
     pub fn check(&self, object: &Object) -> Result<()> {
+        self.rules(object).map_err(|mut e| {
+            if e.code == Code::Invalid {
+                e.code = Code::Unprocessable;
+            }
+            e
+        })
+    }
+
+    fn rules(&self, object: &Object) -> Result<()> {
         check_name("metadata.name", &object.metadata.name, 253)?;
         if self.namespaced {
             check_name("metadata.namespace", &object.metadata.namespace, 63)?;

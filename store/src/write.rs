@@ -70,7 +70,7 @@ impl<T: Send, F: FnOnce(&mut Txn<'_>) -> Result<T> + Send> Run for Closure<T, F>
     fn run(&mut self, txn: &mut Txn<'_>) {
         if let Some(f) = self.f.take() {
             let out = f(txn);
-            if out.is_err() {
+            if out.is_err() || txn.discarded {
                 txn.abandon();
             }
             self.out = Some(out);
@@ -315,6 +315,7 @@ pub struct Txn<'a> {
     events: Vec<Event>,
     before: Vec<Option<Object>>,
     overlay: HashMap<Ref, Option<Object>>,
+    discarded: bool,
 }
 
 impl<'a> Txn<'a> {
@@ -325,7 +326,13 @@ impl<'a> Txn<'a> {
             events: Vec::new(),
             before: Vec::new(),
             overlay: HashMap::new(),
+            discarded: false,
         }
+    }
+
+    /// A dry run: the closure's answer counts, what it writes does not.
+    pub fn discard(&mut self) {
+        self.discarded = true;
     }
 
     fn abandon(&mut self) {

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Prints what a step costs on this machine: kfbox, plain docker run and kfp.local, in one run on one image. Needs
-# Docker, the images (images/build.sh) and a daemon: KFBOX_BIN, else the release build, which is made when missing.
+# Prints what things cost on this machine, beside their peers in one run on one image:
+#   tests/bench/run.sh           a pipeline's step: kfbox, plain docker run and kfp.local
+#   tests/bench/run.sh kube      the Kubernetes-shaped door: lists, watches, a job beside docker run
+# Needs Docker, the images (images/build.sh) and a daemon: KFBOX_BIN, else the release build, which is made when missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -17,4 +19,4 @@ if [ ! -e "$venv/complete" ]; then
     "$venv/bin/pip" install --quiet -r "$here/tests/requirements.txt" docker==7.1.0
     touch "$venv/complete"
 fi
-exec "$venv/bin/python" "$here/tests/bench/bench.py"
+exec "$venv/bin/python" "$here/tests/bench/${1:-bench}.py"

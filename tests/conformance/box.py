@@ -48,9 +48,11 @@ def docker(*args: str) -> str:
 class Box:
     """A box; `close` removes all it made."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: str = "") -> None:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kfbox-test-"))
         self.data = self.folder / "data"
+        self.config = self.folder / "config.toml"
+        self.config.write_text(config)
         self.daemon: subprocess.Popen[bytes] | None = None
         self.up()
 
@@ -59,7 +61,8 @@ class Box:
         endpoints.unlink(missing_ok=True)
         with open(self.folder / "log", "ab") as log:
             self.daemon = subprocess.Popen(
-                ["prlimit", f"--as={ADDRESS_SPACE}", binary(), "serve", "--data-dir", self.data]
+                ["prlimit", f"--as={ADDRESS_SPACE}", binary(), "serve", "--config", self.config]
+                + ["--data-dir", self.data]
                 + ["--port", "0", "--kube-port", "0", "--s3-port", "0"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -127,7 +130,10 @@ class Box:
         return answer.content
 
     def containers(self) -> list[str]:
-        return docker("ps", "--all", "--quiet", "--filter", f"label=kfbox.dev/box={self.id}").split()
+        """Without the sandboxes, which hold the others' network and are kept for later steps."""
+        rows = docker("ps", "--all", "--filter", f"label=kfbox.dev/box={self.id}",
+                      "--format", '{{.ID}} {{.Label "kfbox.dev/role"}}').splitlines()
+        return [row.split()[0] for row in rows if not row.endswith(" sandbox")]
 
     def close(self) -> None:
         if self.daemon and self.daemon.poll() is None:

@@ -45,14 +45,33 @@ impl Engine {
         Ok(String::from_utf8_lossy(&out.stdout).trim().to_string())
     }
 
-    /// Names of the box's containers, ended ones too.
+    /// Names of the box's containers, ended ones too, without sandboxes.
     ///
     /// # Errors
     /// When the engine does not answer.
     pub fn containers(&self, box_id: &str) -> Result<Vec<String>> {
+        self.by_role(box_id, false)
+    }
+
+    /// Names of the box's sandboxes: the containers that hold the others' network.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn sandboxes(&self, box_id: &str) -> Result<Vec<String>> {
+        self.by_role(box_id, true)
+    }
+
+    fn by_role(&self, box_id: &str, sandbox: bool) -> Result<Vec<String>> {
         let filter = format!("label={BOX_LABEL}={box_id}");
-        let names = self.output(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
-        Ok(names.lines().map(ToString::to_string).collect())
+        let format = "{{.Names}} {{.Label \"kfbox.dev/role\"}}";
+        let rows = self.output(&["ps", "--all", "--filter", &filter, "--format", format])?;
+        let rows = rows
+            .lines()
+            .map(|row| row.split_once(' ').unwrap_or((row, "")));
+        Ok(rows
+            .filter(|(_, role)| (*role == "sandbox") == sandbox)
+            .map(|(name, _)| name.to_string())
+            .collect())
     }
 
     /// Removes all that a box has in the engine.
@@ -100,7 +119,7 @@ impl Engine {
             .args(["--filter", &format!("label={BOX_LABEL}={box_id}")])
             .args([
                 "--format",
-                "{{index .Actor.Attributes \"io.kubernetes.pod.name\"}}",
+                "{{index .Actor.Attributes \"io.kubernetes.pod.name\"}} {{index .Actor.Attributes \"kfbox.dev/role\"}}",
             ])
             .args(["--since", "0"])
             .stdout(file.reopen()?)
@@ -124,7 +143,10 @@ impl Starts {
     pub fn seen(&mut self) -> Result<BTreeMap<String, u32>> {
         ensure!(self.child.try_wait()?.is_none(), "docker events has ended");
         let mut seen = BTreeMap::new();
-        for pod in fs::read_to_string(self.file.path())?.lines() {
+        for row in fs::read_to_string(self.file.path())?.lines() {
+            let Some((pod, "")) = row.split_once(' ') else {
+                continue;
+            };
             *seen.entry(pod.to_string()).or_default() += 1;
         }
         Ok(seen)

@@ -312,6 +312,14 @@ impl TestBox {
         Ok(answer.text)
     }
 
+    /// This box's sandboxes in the engine.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn sandboxes(&self) -> Result<Vec<String>> {
+        self.engine.sandboxes(&self.id)
+    }
+
     /// This box's containers in the engine.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ fn finished(b: &TestBox, run: &str) -> Result<BTreeMap<String, String>> {
 
 fn outage(signal: &str) -> Result<()> {
     let mut own = OwnEngine::start()?;
-    own.take_images(&Engine::default(), &["kfbox/base:1"])?;
+    own.take_images(&Engine::default(), &["kfbox/base:1", "kfbox/busybox:1"])?;
     let b = TestBox::with(Options {
         engine: own.engine(),
         ..Options::default()
@@ -86,7 +86,7 @@ fn killed() -> Result<()> {
 #[test]
 fn a_box_that_starts_before_its_engine_waits_for_it() -> Result<()> {
     let mut own = OwnEngine::start()?;
-    own.take_images(&Engine::default(), &["kfbox/base:1"])?;
+    own.take_images(&Engine::default(), &["kfbox/base:1", "kfbox/busybox:1"])?;
     own.down("TERM")?;
     let b = TestBox::with(Options {
         engine: own.engine(),

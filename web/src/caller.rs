@@ -13,7 +13,6 @@ use std::{
 
 use axum::{
     Extension, Json,
-    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -22,7 +21,7 @@ use axum::{
 use base64::Engine;
 use kfbox_store::{
     Caller, Code, Error, Propagation, Ref,
-    kinds::access::{TOKEN, TokenSpec, TokenUse},
+    kinds::access::{Role, TOKEN, TokenSpec, TokenUse},
     mint_token,
 };
 use rand::RngCore;
@@ -84,6 +83,10 @@ impl Brake {
     }
 }
 
+/// Marks requests of a door where cookies do not count and no pages are served.
+#[derive(Clone, Copy)]
+pub(crate) struct BearerOnly;
+
 /// Stands before all routes.
 pub(crate) async fn guard(State(app): crate::State, request: Request, next: Next) -> Response {
     let dialect = Dialect::of(request.uri().path());
@@ -121,10 +124,11 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
     if method == Method::GET && kfp::is_health(path) {
         return kfp::health(app);
     }
-    if ui::wants(&method, request.uri()) {
+    let pages = request.extensions().get::<BearerOnly>().is_none();
+    if pages && ui::wants(&method, request.uri()) {
         return ui::file(request.uri(), request.headers());
     }
-    if method == Method::POST && path == "/auth/login" {
+    if pages && method == Method::POST && path == "/auth/login" {
         if origin(request.headers()).is_some_and(|o| o != authority) {
             return refuse(Code::Forbidden, "log in from the box's own page");
         }
@@ -132,7 +136,7 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
     }
     let caller = if let Some(token) = bearer(request.headers()) {
         app.store.authenticate(token, TokenUse::Api).await
-    } else if let Some(session) = cookie(request.headers()) {
+    } else if let Some(session) = cookie(request.headers()).filter(|_| pages) {
         if !from_own_page(&method, request.headers(), &authority) {
             return refuse(
                 Code::Forbidden,
@@ -153,6 +157,18 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
     };
     match caller {
         Ok(caller) => {
+            if let Some(scope) = &caller.scope
+                && dialect != Dialect::Kube
+            {
+                // All but the Kubernetes dialect, which looks closer, is of one namespace.
+                let reads = method == Method::GET || method == Method::HEAD;
+                if !scope.namespaces.contains(&app.config.namespace)
+                    || (scope.role == Role::View && !reads)
+                {
+                    let text = format!("the token of \"{}\" does not open this", caller.user);
+                    return refuse(Code::Forbidden, &text);
+                }
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -315,17 +331,4 @@ pub(crate) async fn logout(
     }
     let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     Ok(([(header::SET_COOKIE, cookie)], Json(json!({}))).into_response())
-}
-
-/// Kubernetes' `whoami`.
-pub(crate) async fn self_subject_review(
-    Extension(caller): Extension<Caller>,
-    _body: Bytes,
-) -> Response {
-    let groups = ["system:authenticated"];
-    let body = json!({
-        "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
-        "status": {"userInfo": {"username": caller.user, "groups": groups}},
-    });
-    (StatusCode::CREATED, Json(body)).into_response()
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
 };
-use kfbox_store::{Code, Error};
+use kfbox_store::{Code, Error, Kind};
 use serde_json::{Value, json};
 
 /// Who speaks: decides the shape of errors.
@@ -36,7 +36,7 @@ impl Dialect {
             Self::Upload
         } else if under("/apis/v2beta1") || under("/apis/v1alpha1") || inner.len() != path.len() {
             Self::Kfp
-        } else if under("/api") || under("/apis") {
+        } else if under("/api") || under("/apis") || under("/openapi") || under("/version") {
             Self::Kube
         } else {
             Self::Plain
@@ -84,11 +84,13 @@ from_store!(Kfp, Upload, Kube, Plain);
 fn status(code: Code) -> StatusCode {
     match code {
         Code::Invalid => StatusCode::BAD_REQUEST,
+        Code::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::AlreadyExists | Code::Conflict | Code::Precondition => StatusCode::CONFLICT,
         Code::Gone => StatusCode::GONE,
+        Code::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -100,7 +102,9 @@ fn status(code: Code) -> StatusCode {
 /// The gRPC code that KFP clients look for, and the HTTP status that goes with it.
 fn grpc(code: Code) -> (u32, StatusCode) {
     let number = match code {
-        Code::Invalid => 3,
+        Code::Invalid | Code::UnsupportedMedia => 3,
+        // KFP knows one kind of bad input.
+        Code::Unprocessable => return (3, StatusCode::BAD_REQUEST),
         Code::Unauthenticated => 16,
         Code::Forbidden => 7,
         Code::NotFound => 5,
@@ -121,17 +125,44 @@ fn grpc(code: Code) -> (u32, StatusCode) {
 fn reason(code: Code) -> &'static str {
     match code {
         Code::Invalid => "BadRequest",
+        Code::Unprocessable => "Invalid",
         Code::Unauthenticated => "Unauthorized",
         Code::Forbidden => "Forbidden",
         Code::NotFound => "NotFound",
         Code::AlreadyExists => "AlreadyExists",
         Code::Conflict | Code::Precondition => "Conflict",
         Code::Gone => "Expired",
+        Code::UnsupportedMedia => "UnsupportedMediaType",
         Code::TooLarge => "RequestEntityTooLarge",
         Code::StorageFull | Code::Internal => "InternalError",
         Code::Unavailable => "ServiceUnavailable",
         Code::Unsupported => "NotImplemented",
     }
+}
+
+/// An error of the Kubernetes dialect about an object: with Kubernetes' details, and its words for a broken rule.
+pub(crate) fn kube_failed(error: &Error, about: Option<(&'static Kind, &str)>) -> Response {
+    log(error);
+    let mut body = kube_status(error);
+    if let Some((kind, name)) = about {
+        let mut details = json!({"name": name, "group": kind.group, "kind": kind.plural});
+        if error.code == Code::Unprocessable {
+            let full = match kind.group {
+                "" => kind.kind.to_string(),
+                group => format!("{}.{group}", kind.kind),
+            };
+            body["message"] = format!("{full} \"{name}\" is invalid: {}", error.message).into();
+            details["kind"] = kind.kind.into();
+            let (field, why) = error
+                .message
+                .split_once(": ")
+                .unwrap_or(("", &error.message));
+            details["causes"] =
+                json!([{"reason": "FieldValueInvalid", "field": field, "message": why}]);
+        }
+        body["details"] = details;
+    }
+    (status(error.code), Json(body)).into_response()
 }
 
 /// Tells the operator what the client is not told.

@@ -16,9 +16,10 @@ mod kube;
 mod metrics;
 mod runtime;
 mod serve;
+mod tls;
 mod ui;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     http::{Extensions, HeaderMap, StatusCode, Version},
@@ -34,6 +35,7 @@ pub use config::{Config, Hosts};
 pub use metrics::Metrics;
 pub use runtime::{LogOptions, LogStream, Runtime};
 pub use serve::{Closing, serve};
+pub use tls::{NAMES as KUBE_NAMES, Tls};
 
 /// Pipeline files that are read at the same time; more wait.
 const UPLOADS: usize = 3;
@@ -51,6 +53,7 @@ pub struct App {
     /// What `/metrics` shows; the daemon registers its own here too.
     pub metrics: Metrics,
     brake: caller::Brake,
+    kube: OnceLock<Router>,
     index: kfp::Index,
     specs: kfp::Specs,
     uploads: tokio::sync::Semaphore,
@@ -66,6 +69,7 @@ impl App {
             config,
             metrics: Metrics::default(),
             brake: caller::Brake::default(),
+            kube: OnceLock::new(),
             index: kfp::Index::default(),
             specs: kfp::Specs::default(),
             uploads: tokio::sync::Semaphore::new(UPLOADS),
@@ -79,10 +83,6 @@ type Routes = Vec<(String, MethodRouter<Arc<App>>)>;
 fn routes() -> Routes {
     let mut routes: Routes = vec![
         ("/auth/logout".into(), post(caller::logout)),
-        (
-            "/apis/authentication.k8s.io/v1/selfsubjectreviews".into(),
-            post(caller::self_subject_review),
-        ),
         ("/metrics".into(), get(metrics::render)),
         ("/artifacts/{*uri}".into(), get(artifacts::read)),
     ];
@@ -98,8 +98,23 @@ pub fn route_patterns() -> Vec<String> {
 
 /// All routes, with the guard around them.
 pub fn router(app: Arc<App>) -> Router {
+    guarded(app, routes())
+}
+
+/// The TLS door's routes: the Kubernetes-shaped API, and the KFP API beside it, as `kfp.Client()` with a kubeconfig
+/// expects. Only bearer tokens count there.
+pub fn kube_router(app: Arc<App>) -> Router {
+    let made = app.kube.get_or_init(|| {
+        let mut all = kube::routes();
+        all.extend(kfp::routes());
+        guarded(app.clone(), all).layer(axum::Extension(caller::BearerOnly))
+    });
+    made.clone()
+}
+
+fn guarded(app: Arc<App>, routes: Routes) -> Router {
     let mut router = Router::new();
-    for (path, methods) in routes() {
+    for (path, methods) in routes {
         router = router.route(&path, methods);
     }
     router

@@ -10,6 +10,8 @@ use kfbox_store::{Object, Result};
 pub struct LogOptions {
     /// The container; `None` = the only one.
     pub container: Option<String>,
+    /// The output before the last restart.
+    pub previous: bool,
     /// Go on until the container ends.
     pub follow: bool,
     /// Start each line with its RFC 3339 time and a space.

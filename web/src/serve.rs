@@ -5,9 +5,15 @@ use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 use axum::{Router, body::Body, extract::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
+
+use crate::Tls;
 
 /// How long a client may take to send a request's head.
 const HEADER_TIME: Duration = Duration::from_secs(20);
@@ -27,12 +33,14 @@ impl Closing {
     }
 }
 
-/// Serves until `shutdown` completes; then ends watches and followed logs, waits a little for the rest.
+/// Serves until `shutdown` completes; then ends watches and followed logs, waits a little for the rest. With `tls`,
+/// a connection that does not begin with its handshake is dropped.
 ///
 /// # Errors
 /// Only when the listener is of no use any more.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -57,9 +65,18 @@ pub async fn serve(
             }
         };
         let _ = stream.set_nodelay(true);
-        let (router, closing) = (router.clone(), closing.clone());
+        let (router, closing, tls) = (router.clone(), closing.clone(), tls.clone());
         connections.spawn(async move {
-            connection(stream, router, closing).await;
+            match tls {
+                None => connection(stream, router, closing).await,
+                Some(tls) => {
+                    match tokio::time::timeout(HEADER_TIME, tls.acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => connection(stream, router, closing).await,
+                        Ok(Err(e)) => tracing::debug!("no TLS connection: {e}"),
+                        Err(_) => tracing::debug!("no TLS connection: too slow"),
+                    }
+                }
+            }
             drop(place);
         });
     }
@@ -70,7 +87,11 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: tokio::net::TcpStream, router: Router, closing: Closing) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    closing: Closing,
+) {
     let mark = closing.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);

@@ -268,7 +268,7 @@ async fn the_service_ends_though_a_watch_is_open() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let service = tokio::spawn(kfbox_web::serve(listener, b.router.clone(), async {
+    let service = tokio::spawn(kfbox_web::serve(listener, None, b.router.clone(), async {
         let _ = stopped.await;
     }));
     pod(&b, "p", "x").await;

@@ -3,6 +3,7 @@
 
 mod client;
 mod doctor;
+mod kubeconfig;
 mod output;
 mod run;
 mod token;
@@ -51,6 +52,13 @@ pub struct Connection {
     output: Format,
 }
 
+impl Connection {
+    /// The box's data folder.
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.data_dir
+    }
+}
+
 /// How to print.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -71,6 +79,8 @@ enum Command {
     Doctor(Connection),
     /// Log in to the browser, and make, list or revoke API tokens
     Token(token::TokenArgs),
+    /// Write what kubectl and the SDKs need to reach the box
+    Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Start a run of a compiled pipeline (.yaml or .json)
     Run(run::RunArgs),
     /// List runs, newest first; or show one with its tasks
@@ -102,7 +112,7 @@ struct ServeArgs {
     /// Loopback port of the UI and the KFP API; 0 picks a free one [default: 8080]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Port of the Kubernetes-shaped door (not in this version: accepted, unused)
+    /// Loopback port of the Kubernetes-shaped API (TLS); 0 picks a free one [default: 6443]
     #[arg(long, value_name = "PORT")]
     kube_port: Option<u16>,
     /// Port of the S3 door (not in this version: accepted, unused)
@@ -130,6 +140,7 @@ impl Cli {
             Command::Status(connection) => output::status(&connection),
             Command::Doctor(connection) => doctor::doctor(&connection),
             Command::Token(args) => args.run(),
+            Command::Kubeconfig(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Runs(args) => args.run(),
             Command::Logs(args) => args.run(),

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Connection, Format,
-    client::Client,
+    client::{Client, NAMESPACE},
+    kubeconfig::RoleArg,
     output::{self, text},
 };
 
@@ -36,6 +37,12 @@ enum TokenCommand {
         /// Whose it is
         #[arg(long, default_value = "admin")]
         user: String,
+        /// What it may do
+        #[arg(long, value_enum, default_value = "admin")]
+        role: RoleArg,
+        /// The namespaces it opens, unless the role is admin
+        #[arg(long, short, default_value = NAMESPACE)]
+        namespace: Vec<String>,
         /// How long it is good for, such as 12h or 30d [default: for ever]
         #[arg(long)]
         ttl: Option<String>,
@@ -75,10 +82,19 @@ impl TokenArgs {
                     output::line(&url)?;
                 }
             }
-            TokenCommand::Create { user, ttl, note } => {
+            TokenCommand::Create {
+                user,
+                role,
+                namespace,
+                ttl,
+                note,
+            } => {
                 let mut spec = json!({"user": user, "use": "api", "note": note});
                 if let Some(ttl) = ttl {
                     spec["ttl"] = ttl.into();
+                }
+                if let Some(scope) = role.scope(&namespace) {
+                    spec["scope"] = scope;
                 }
                 let made = client.post(TOKENS, &json!({"spec": spec}))?;
                 if as_json {

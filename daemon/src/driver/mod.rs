@@ -6,7 +6,7 @@
 
 pub mod docker;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,13 +21,22 @@ pub const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
 pub const POD_LABEL: &str = "io.kubernetes.pod.name";
 /// See [`NAMESPACE_LABEL`].
 pub const UID_LABEL: &str = "io.kubernetes.pod.uid";
+/// The container's name in its Pod.
+pub const CONTAINER_LABEL: &str = "io.kubernetes.container.name";
+/// On a sandbox: [`SANDBOX_ROLE`].
+pub const ROLE_LABEL: &str = "kfbox.dev/role";
+/// See [`ROLE_LABEL`].
+pub const SANDBOX_ROLE: &str = "sandbox";
 
-/// One container, fully worked out: nothing is left for the engine to default that matters for safety.
+/// One container of a Pod, fully worked out: nothing is left for the engine to default that matters for safety.
+/// Network, names and addresses are its sandbox's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Want {
-    /// Deterministic: made from box, namespace, Pod name and uid, so that a crash between create and record
-    /// finds the same container again.
+    /// Deterministic: made from box, namespace, Pod name and uid, container name and the number of restarts, so
+    /// that a crash between create and record finds the same container again.
     pub name: String,
+    /// The container's name in its Pod, for a label.
+    pub container: String,
     /// An image that is on the box.
     pub image: String,
     /// Replaces the image's entrypoint when not empty.
@@ -40,24 +49,53 @@ pub struct Want {
     pub working_dir: String,
     /// `uid[:gid]`; empty = the image's.
     pub user: String,
-    /// Host name inside.
-    pub hostname: String,
+    /// Supplemental groups.
+    pub groups: Vec<String>,
     /// Pod identity, for labels.
     pub pod: PodId,
     /// Bytes of memory, swap included.
     pub memory: u64,
     /// CPUs in billionths; 0 = no limit.
     pub nano_cpus: u64,
-    /// Bytes of /dev/shm.
+    /// Bytes of a /dev/shm of its own; 0 = the sandbox's, shared with the Pod's other containers that say 0.
     pub shm: u64,
     /// Folders in memory: where, and how many bytes at most.
     pub tmpfs: Vec<(String, u64)>,
     /// Folders of the host, all inside the box's data folder.
     pub mounts: Vec<Mount>,
+    /// The engine's id of the sandbox whose network it joins; never empty.
+    pub sandbox: String,
+    /// Whether it sees the processes of the sandbox and of the other containers that say so.
+    pub share_pid: bool,
+    /// Whether its own file system is read-only.
+    pub read_only_root: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Whether its stdin is kept open, to attach to.
+    pub stdin: bool,
+}
+
+/// A sandbox: a container that only holds a Pod's network, names and, when asked, shared memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SandboxWant {
+    /// Deterministic, as [`Want::name`].
+    pub name: String,
+    /// An image that has `sleep`.
+    pub image: String,
+    /// Pod identity, for labels. A sandbox of the pool has the namespace only.
+    pub pod: PodId,
+    /// Host name inside.
+    pub hostname: String,
     /// Name of the network.
     pub network: String,
+    /// Name servers behind the engine's own, in order.
+    pub dns: Vec<IpAddr>,
+    /// Domains in which short names are looked up.
+    pub search: Vec<String>,
     /// Further names in /etc/hosts.
     pub hosts: Vec<(String, IpAddr)>,
+    /// Bytes of a /dev/shm that containers share; 0 = none.
+    pub shm: u64,
 }
 
 /// Which Pod a container belongs to.
@@ -87,6 +125,16 @@ pub struct Mount {
 pub struct Observed {
     /// The engine's id.
     pub id: String,
+    /// Its name in the engine.
+    pub name: String,
+    /// Its name in the Pod; empty for a sandbox.
+    pub container: String,
+    /// Whether it is a sandbox.
+    pub sandbox: bool,
+    /// The id of the sandbox it joins.
+    pub joins: String,
+    /// Its address, for a sandbox that runs.
+    pub ip: Option<IpAddr>,
     /// The Pod it carries in its labels.
     pub pod: PodId,
     /// The id of its image.
@@ -137,7 +185,7 @@ pub struct Image {
 /// A namespace's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Its name in the engine.
+    /// How the engine knows it: names need not be unique there.
     pub name: String,
     /// The host's address in it: where the box answers to its workloads.
     pub gateway: IpAddr,
@@ -168,13 +216,17 @@ pub struct LogQuery {
 /// An engine that runs containers.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// The container of this name, if any.
+    /// The container of this name or id, if any.
     async fn observe(&self, name: &str) -> Result<Option<Observed>>;
     /// Every container of this box.
-    async fn list(&self) -> Result<Vec<(String, Observed)>>;
+    async fn list(&self) -> Result<Vec<Observed>>;
+    /// Names of all containers of a Pod, its sandbox included.
+    async fn of_pod(&self, uid: &str) -> Result<Vec<String>>;
     /// Makes it; `false` when one of this name is there already, which must then be looked at before it is
     /// started: it may have run and ended.
     async fn create(&self, want: &Want) -> Result<bool>;
+    /// Makes a sandbox; `false` when one of this name is there already.
+    async fn create_sandbox(&self, want: &SandboxWant) -> Result<bool>;
     /// Starts it; fine when it runs already.
     async fn start(&self, name: &str) -> Result<()>;
     /// Asks it to end, then makes it after `grace` seconds; fine when it has ended or is absent.
@@ -183,6 +235,13 @@ pub trait Driver: Send + Sync {
     async fn remove(&self, name: &str) -> Result<()>;
     /// Its output; each line opens with an RFC 3339 time and a space.
     async fn logs(&self, name: &str, query: LogQuery) -> Result<BoxStream<'static, Result<Bytes>>>;
+    /// Runs a command in it; its exit code, or `None` when it took longer than `limit`.
+    async fn exec_status(
+        &self,
+        name: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Option<i64>>;
     /// An image on the box.
     async fn image(&self, name: &str) -> Result<Option<Image>>;
     /// Fetches an image from its registry.

@@ -12,7 +12,10 @@ use kfbox_store::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Ctx, pod::new_pod};
+use super::{
+    Ctx,
+    pod::{log_file, new_pod},
+};
 use crate::{
     controller::{Action, Reconciler},
     driver::Image,
@@ -23,6 +26,8 @@ use crate::{
 const MAX_ATTEMPTS: u32 = 5;
 /// Lines of the build's log that go into its message.
 const TAIL: usize = 6;
+/// The container's name.
+const SETUP: &str = "setup";
 
 /// The room.
 pub struct Environments(pub Ctx);
@@ -116,7 +121,7 @@ impl Reconciler for Environments {
             Phase::Failed if !kept => return Ok(Action::Wait),
             Phase::Failed => {
                 status.phase = EnvironmentPhase::Failed;
-                let tail = self.tail(&object, &status.pod_name).await;
+                let tail = self.tail(&pod).await?;
                 status.message = format!("{message}{tail}");
             }
         }
@@ -144,12 +149,14 @@ impl Environments {
         });
         let pod_spec = PodSpec {
             containers: vec![Container {
-                name: "setup".into(),
+                name: SETUP.into(),
                 image: Some(spec.image.clone()),
                 command: Some(vec!["sh".into(), "-c".into(), spec.script.clone()]),
                 env: Some(env.collect()),
                 ..Default::default()
             }],
+            restart_policy: Some("Never".into()),
+            termination_grace_period_seconds: Some(10),
             ..Default::default()
         };
         let ns = &object.metadata.namespace;
@@ -172,8 +179,11 @@ impl Environments {
     }
 
     /// The last lines of the build's log: pip says there what it could not find.
-    async fn tail(&self, object: &Object, pod: &str) -> String {
-        let file = self.0.log_file(&object.metadata.namespace, pod);
+    async fn tail(&self, pod: &Ref) -> Result<String> {
+        let Some(pod) = self.0.store.get(pod).await? else {
+            return Ok(String::new());
+        };
+        let file = log_file(&self.0, &pod, SETUP, false);
         let text = tokio::fs::read(&file).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8192)..]).into_owned();
         let lines: Vec<_> = text
@@ -182,6 +192,6 @@ impl Environments {
             .filter(|l| !l.trim().is_empty())
             .collect();
         let from = lines.len().saturating_sub(TAIL);
-        lines[from..].iter().map(|l| format!("\n{l}")).collect()
+        Ok(lines[from..].iter().map(|l| format!("\n{l}")).collect())
     }
 }

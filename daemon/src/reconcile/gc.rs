@@ -15,7 +15,7 @@ use kfbox_store::{
     },
 };
 
-use super::Ctx;
+use super::{Ctx, pod::log_dir};
 use crate::controller::{Action, Reconciler};
 
 /// A spec may be stored a moment before the run or version that needs it is seen.
@@ -51,10 +51,7 @@ impl Reconciler for Gc {
 
     async fn reconcile(&self, key: &Ref) -> Result<Action> {
         if key.kind.kind == POD.kind {
-            if self.0.store.get(key).await?.is_none() {
-                remove(&self.0.log_file(&key.namespace, &key.name)).await?;
-                remove(&self.0.step_dir(&key.name)).await?;
-            }
+            self.logs(key).await?;
         } else if key.kind.kind == RUN.kind {
             if self.0.store.get(key).await?.is_none() {
                 self.artifacts(key).await?;
@@ -67,6 +64,25 @@ impl Reconciler for Gc {
 }
 
 impl Gc {
+    /// Removes what Pods of this name left, but not what belongs to one that is there.
+    async fn logs(&self, key: &Ref) -> Result<()> {
+        let dir = log_dir(&self.0, &key.namespace, &key.name);
+        match self.0.store.get(key).await? {
+            None => {
+                remove(&dir).await?;
+                remove(&self.0.step_dir(&key.name)).await
+            }
+            Some(pod) => {
+                for uid in names(&dir).await {
+                    if !pod.metadata.uid.starts_with(&uid) {
+                        remove(&dir.join(uid)).await?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Removes a deleted run's artifacts, but not those that another run reuses from the cache.
     async fn artifacts(&self, run: &Ref) -> Result<()> {
         let tasks = self
@@ -166,7 +182,7 @@ async fn remove(path: &Path) -> Result<()> {
 pub async fn sweep(ctx: &Ctx) -> Result<()> {
     let mut pods = HashSet::new();
     for pod in ctx.store.list(&POD, Selector::default()).await?.items {
-        pods.insert(pod.metadata.name);
+        pods.insert((pod.metadata.namespace, pod.metadata.name));
     }
     let mut open = HashSet::new();
     for task in ctx.store.list(&TASK, Selector::default()).await?.items {
@@ -182,10 +198,10 @@ pub async fn sweep(ctx: &Ctx) -> Result<()> {
         }
     }
     for namespace in names(&ctx.data.join("logs")).await {
-        for file in names(&ctx.data.join("logs").join(&namespace)).await {
-            let pod = file.trim_end_matches(".log").trim_end_matches(".part");
-            if !pods.contains(pod) {
-                remove(&ctx.data.join("logs").join(&namespace).join(&file)).await?;
+        for pod in names(&ctx.data.join("logs").join(&namespace)).await {
+            let key = (namespace.clone(), pod);
+            if !pods.contains(&key) {
+                remove(&log_dir(ctx, &namespace, &key.1)).await?;
             }
         }
     }

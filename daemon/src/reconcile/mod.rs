@@ -1,14 +1,19 @@
 //! The rooms: each reads Objects, writes child Objects and its own status. Only `pod` has hands: it alone
 //! calls the driver to act. A room is found by its name.
 
+pub mod batch;
 pub mod dag;
+pub mod deployment;
 pub mod environment;
 pub mod gc;
 pub mod job;
 pub mod pod;
 pub mod run;
 pub mod schedule;
+pub mod statefulset;
 pub mod task;
+pub mod template;
+pub mod trainjob;
 
 pub use pod::requests as pod_requests;
 
@@ -43,6 +48,8 @@ pub struct Ctx {
     pub metrics: Arc<Metrics>,
     /// The box's id.
     pub box_id: String,
+    /// Sandboxes that steps share in turn.
+    pub pool: Arc<pod::Pool>,
     /// The host's address in the workloads' network, once there is one: the box answers there.
     pub gateway: Arc<watch::Sender<Option<IpAddr>>>,
 }
@@ -62,13 +69,5 @@ impl Ctx {
         self.gateway
             .send_if_modified(|gateway| gateway.replace(network.gateway) != Some(network.gateway));
         Ok(network)
-    }
-
-    /// The file of a Pod's saved log.
-    pub fn log_file(&self, namespace: &str, pod: &str) -> PathBuf {
-        self.data
-            .join("logs")
-            .join(namespace)
-            .join(format!("{pod}.log"))
     }
 }

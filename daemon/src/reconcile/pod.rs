@@ -1,47 +1,72 @@
-//! The pod room, the only one with hands: makes each bound Pod's container, watches it end, keeps its log,
-//! and takes it away.
+//! The pod room, the only one with hands: makes each bound Pod's containers in its sandbox, watches them, keeps
+//! their output, and takes them away.
 //!
 //! ```text
-//!            bound             create, start              exits
-//!  Pending ---------> Pending ---------------> Running ----------> Succeeded | Failed
-//!                        |  image missing, engine refuses             | log kept, container removed,
-//!                        +------------------------------------------->| finalizer dropped
+//!            bound            init containers, containers             all have ended for good
+//!  Pending ---------> Pending --------------------------> Running ----------------------------> Succeeded | Failed
+//!                        |  image missing, engine refuses    ^ | restart by policy             | logs kept, containers
+//!                        |                                   +-+                               | removed, sandbox freed,
+//!                        +-------------------------------------------------------------------->| finalizer dropped
 //! ```
-//! The container's name is made from the Pod's uid, so every step can be repeated after a crash: create finds
-//! its own container again, a container that ended while nobody looked is seen to have ended. The status is
-//! durable before the container is removed; a Pod that has been terminal and has no finalizer has no container.
+//! One look = see (`containers`), decide (`plan`, pure), write the status, act (`containers`). A container's name
+//! is made from the Pod's uid and its number of restarts, so every step can be repeated after a crash: create
+//! finds its own container again, a container that ended while nobody looked is seen to have ended. The status is
+//! durable before a container is removed or replaced; a Pod that has been terminal and has no finalizer has no
+//! container.
 
+mod containers;
 mod logs;
+mod plan;
+mod probe;
+mod sandbox;
+mod status;
 mod want;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStatus, PodSpec,
-};
+use k8s_openapi::api::core::v1::PodSpec;
 use kfbox_store::{
-    Code, Error, Event, EventType, Kind, Object, Ref, Result, Store,
-    kinds::core::{COMMIT_IMAGE, POD, POD_FINALIZER, Phase, PodStatus, READY_AT, STOP, reason},
+    Code, Error, Event, EventType, Kind, Object, Ref, Result,
+    kinds::core::{COMMIT_IMAGE, POD, POD_FINALIZER, POOLED, PodStatus, READY_AT, SANDBOX, STOP},
     now,
 };
+use tokio::sync::OwnedMutexGuard;
 
-pub use logs::logs;
+pub use logs::{dir as log_dir, file as log_file, logs};
+pub use sandbox::{Pool, pool_member};
 pub use want::{BOX_NAMES, requests};
 
+use self::{
+    containers::{Live, Made, all, container_name, restarts},
+    plan::{Hand, Plan, View, grace, plan},
+};
 use super::Ctx;
 use crate::{
-    controller::{Action, Reconciler},
-    driver::{Exit, Observed, State},
+    controller::{Action, Reconciler, Waker},
+    events,
 };
 
-/// Between the end of a container and its removal: the engine's time belongs to the next step's start first.
+/// Between the end of a Pod and the removal of its containers: the engine's time belongs to the next Pod's start.
 const LINGER: Duration = Duration::from_millis(300);
-/// Seconds between asking a container to end and making it.
-const GRACE: u32 = 10;
+/// The pause before a container's second restart; the first is made at once.
+const BACKOFF: Duration = Duration::from_secs(10);
+/// In the environment: seconds instead of [`BACKOFF`], for tests.
+const BACKOFF_ENV: &str = "KFBOX_RESTART_BACKOFF";
+
+type Lives = HashMap<Ref, (String, Arc<tokio::sync::Mutex<Live>>)>;
 
 /// The room.
-pub struct Pods(pub Ctx);
+pub struct Pods {
+    ctx: Ctx,
+    waker: Waker,
+    backoff: Duration,
+    lives: Mutex<Lives>,
+}
 
 #[async_trait]
 impl Reconciler for Pods {
@@ -61,381 +86,235 @@ impl Reconciler for Pods {
             && object
                 .status::<PodStatus>()
                 .is_ok_and(|s| s.phase.terminal());
-        if object.kind == POD.kind
-            && !event.deleted()
-            && !ended
-            && !object.metadata.finalizers.is_empty()
-        {
-            wake(Ref::new(
-                &POD,
-                &object.metadata.namespace,
-                &object.metadata.name,
-            ));
+        let gone = event.deleted() || object.metadata.finalizers.is_empty();
+        if object.kind == POD.kind && !ended {
+            let key = Ref::new(&POD, &object.metadata.namespace, &object.metadata.name);
+            if !gone || self.knows(&key) {
+                wake(key);
+            }
         }
     }
 
     async fn reconcile(&self, key: &Ref) -> Result<Action> {
-        let Some(pod) = self.0.store.get(key).await? else {
+        let pod = self.ctx.store.get(key).await?;
+        let Some(pod) = pod.filter(|p| p.metadata.finalizers.iter().any(|f| f == POD_FINALIZER))
+        else {
+            self.forget(key);
             return Ok(Action::Wait);
         };
-        if !pod.metadata.finalizers.iter().any(|f| f == POD_FINALIZER) {
-            return Ok(Action::Wait);
-        }
+        let mut live = self.live(key, &pod.metadata.uid).await;
         let status: PodStatus = pod.status()?;
-        let name = want::container_name(&self.0.box_id, &pod);
-        if pod.deleting() {
-            self.0.driver.stop(&name, GRACE).await?;
-            return self.take_away(&pod, &name).await;
-        }
-        if status.phase.terminal() {
-            return self.take_away(&pod, &name).await;
-        }
-        let spec: PodSpec = match pod.spec() {
-            Ok(spec) => spec,
-            Err(e) => return self.fail(&pod, reason::START, &e.message).await,
-        };
-        let stop = pod.metadata.annotations.get(STOP);
-        let untouched = status.container_statuses.is_empty() && stop.is_none();
-        if untouched && spec.node_name.is_some() {
-            // The usual case, without asking the engine first: creating tells as well whether it is there.
-            if let Some(action) = self.make(&pod, &spec, &name).await? {
-                return Ok(action);
+        let parsed: Result<PodSpec> = pod.spec();
+        if pod.deleting() || status.phase.terminal() {
+            // What no longer parses can still be taken away.
+            let spec = parsed.unwrap_or_default();
+            if pod.deleting() {
+                self.stop_all(&pod, &spec, &status).await?;
             }
+            self.clear(&pod, &spec, &status).await?;
+            self.drop_finalizer(&pod).await?;
+            drop(live);
+            self.forget(key);
+            return Ok(Action::Wait);
         }
-        match self.0.driver.observe(&name).await? {
-            None if !status.container_statuses.is_empty() => {
-                let message = "its container is gone from the engine: somebody removed it, or the engine lost it";
-                self.fail(&pod, reason::INTERRUPTED, message).await
-            }
-            None if stop.is_some() => {
-                let message = stop.cloned().unwrap_or_default();
-                self.fail(&pod, reason::STOPPED, &message).await
-            }
-            None if spec.node_name.is_none() => Ok(Action::Wait),
-            None => Ok(self
-                .make(&pod, &spec, &name)
-                .await?
-                .unwrap_or(Action::After(Duration::ZERO))),
-            Some(seen) if seen.pod.uid != pod.metadata.uid => {
-                // Cannot happen while names carry the uid; never touch what is not ours.
-                self.fail(&pod, reason::START, "another container has this Pod's name")
-                    .await
-            }
-            Some(seen) => match seen.state.clone() {
-                State::Created if stop.is_some() => {
-                    self.0.driver.remove(&name).await?;
-                    Ok(Action::After(Duration::ZERO))
-                }
-                State::Created => {
-                    let failed = self.start(&pod, &name).await?;
-                    Ok(failed.unwrap_or(Action::After(Duration::ZERO)))
-                }
-                State::Running(since) => self.running(&pod, &spec, &name, &seen, &since).await,
-                State::Exited(exit) => self.ended(&pod, &spec, &name, &seen, exit).await,
-            },
+        let spec = parsed.unwrap_or_else(|e| {
+            live.doomed = Some((kfbox_store::kinds::core::reason::START.into(), e.message));
+            PodSpec::default()
+        });
+        let stopped = pod.metadata.annotations.contains_key(STOP) || live.doomed.is_some();
+        if spec.node_name.is_none() && !stopped {
+            return Ok(Action::Wait);
         }
+        self.advance(key, &pod, &spec, status, &mut live).await
     }
 }
 
 impl Pods {
-    /// Creates and starts the container; `None` when there is one now to be looked at.
-    async fn make(&self, pod: &Object, spec: &PodSpec, name: &str) -> Result<Option<Action>> {
-        let image_name = spec.containers[0].image.clone().unwrap_or_default();
-        let image = match self.0.images.resolve(&image_name).await {
-            Ok(image) => image,
-            Err(e) if e.code == Code::NotFound => {
-                tracing::warn!(pod = pod.metadata.name, context = e.context, "{e}");
-                return self.fail(pod, reason::IMAGE, &e.message).await.map(Some);
-            }
-            Err(e) => return Err(e),
-        };
-        let network = self.0.network(&pod.metadata.namespace).await?;
-        let want = match want::want(&self.0, pod, spec, name, &image, &network) {
-            Ok(want) => want,
-            Err(e) => return self.fail(pod, reason::START, &e.message).await.map(Some),
-        };
-        let ready = pod.metadata.annotations.get(READY_AT);
-        if let Some(since) = ready.and_then(|at| at.parse::<jiff::Timestamp>().ok()) {
-            let waited = jiff::Timestamp::now().duration_since(since);
-            self.0
-                .metrics
-                .pod_waited(Duration::try_from(waited).unwrap_or_default());
+    /// The room; `waker` is its own queue.
+    pub fn new(ctx: Ctx, waker: Waker) -> Self {
+        let base = std::env::var(BACKOFF_ENV).ok();
+        let base = base
+            .and_then(|s| s.parse::<f64>().ok())
+            .filter(|s| *s > 0.0);
+        Self {
+            ctx,
+            waker,
+            backoff: base.map_or(BACKOFF, Duration::from_secs_f64),
+            lives: Mutex::default(),
         }
-        let began = Instant::now();
-        match self.0.driver.create(&want).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(e) if e.code == Code::NotFound => {
-                // The image was there a moment ago: look again before blaming the user.
-                self.0.images.forget(&image_name);
-                self.0.images.forget(&image.name);
-                return Err(Error::new(Code::Conflict, e.message));
-            }
-            Err(e) if e.retryable() => return Err(e),
-            Err(e) => return self.fail(pod, reason::START, &e.message).await.map(Some),
-        }
-        let action = self.start(pod, name).await;
-        self.0.metrics.pod_started(began.elapsed());
-        action
     }
 
-    /// `None` when it has been started.
-    async fn start(&self, pod: &Object, name: &str) -> Result<Option<Action>> {
-        if let Err(e) = self.0.driver.start(name).await {
-            // 400: the engine cannot run what the image or the command asks for. Anything else: look again.
-            let cannot_run = e.code == Code::Invalid
-                || (e.code == Code::NotFound && e.message.contains("executable"))
-                || (e.code == Code::Internal && e.message.contains("OCI runtime"));
-            if !cannot_run {
-                return Err(e);
-            }
-            return self.fail(pod, reason::START, &e.message).await.map(Some);
-        }
-        Ok(None)
+    fn lives(&self) -> std::sync::MutexGuard<'_, Lives> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn running(
+    fn knows(&self, key: &Ref) -> bool {
+        self.lives().contains_key(key)
+    }
+
+    fn forget(&self, key: &Ref) {
+        self.lives().remove(key);
+    }
+
+    async fn live(&self, key: &Ref, uid: &str) -> OwnedMutexGuard<Live> {
+        let live = {
+            let mut lives = self.lives();
+            let entry = lives.entry(key.clone()).or_default();
+            if entry.0 != uid {
+                *entry = (uid.into(), Arc::default());
+            }
+            entry.1.clone()
+        };
+        live.lock_owned().await
+    }
+
+    /// One look at a Pod that is to run.
+    async fn advance(
         &self,
+        key: &Ref,
         pod: &Object,
         spec: &PodSpec,
-        name: &str,
-        seen: &Observed,
-        since: &str,
+        old: PodStatus,
+        live: &mut Live,
     ) -> Result<Action> {
-        let mut status: PodStatus = pod.status()?;
-        if status.phase != Phase::Running {
-            status.phase = Phase::Running;
-            status.start_time = Some(since.into());
-            let started_at = since
-                .parse()
-                .ok()
-                .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
-            status.container_statuses = vec![container_status(
-                spec,
-                seen,
-                ContainerState {
-                    running: Some(ContainerStateRunning { started_at }),
-                    ..Default::default()
-                },
-            )];
-            set_status(&self.0.store, pod, status).await?;
-        }
-        if pod.metadata.annotations.contains_key(STOP) {
-            self.0.driver.stop(name, GRACE).await?;
-            return Ok(Action::After(Duration::ZERO));
-        }
-        let Some(limit) = deadline(spec) else {
-            return Ok(Action::Wait);
+        let pooled = sandbox::pooled(pod, spec);
+        // The usual case, without asking the engine first: creating tells as well whether it is there.
+        let first = pooled && old.container_statuses.is_empty() && !live.looked;
+        let seen = if first {
+            BTreeMap::new()
+        } else {
+            self.observe(pod, spec, &old).await?
         };
-        let age = age_of(since);
-        if age >= limit {
-            self.0.driver.stop(name, GRACE).await?;
-            return Ok(Action::After(Duration::ZERO));
-        }
-        Ok(Action::After(limit - age))
-    }
-
-    async fn ended(
-        &self,
-        pod: &Object,
-        spec: &PodSpec,
-        name: &str,
-        seen: &Observed,
-        exit: Exit,
-    ) -> Result<Action> {
-        let verdict = verdict(pod, spec, &exit);
-        if verdict.phase == Phase::Succeeded
-            && let Some(image) = pod.metadata.annotations.get(COMMIT_IMAGE)
-        {
-            self.0.driver.commit(name, image).await?;
-        }
-        let time = |t: &str| {
-            t.parse()
-                .ok()
-                .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time)
-        };
-        let mut status: PodStatus = pod.status()?;
-        status.start_time = Some(exit.started_at.clone());
-        status.phase = verdict.phase;
-        status.reason = verdict.reason.into();
-        status.message.clone_from(&verdict.message);
-        status.container_statuses = vec![container_status(
+        let known = old.pod_ip.as_ref().and_then(|ip| ip.parse().ok());
+        let ip = live.sandbox.as_ref().and_then(|s| s.ip).or(known);
+        let health = live
+            .probers
+            .follow(&self.ctx.driver, &self.waker, key, ip, all(spec), &seen);
+        let plan = plan(&View {
+            pod,
             spec,
-            seen,
-            ContainerState {
-                terminated: Some(ContainerStateTerminated {
-                    exit_code: exit.code,
-                    reason: Some(
-                        if verdict.reason.is_empty() {
-                            "Completed"
-                        } else {
-                            verdict.reason
-                        }
-                        .into(),
-                    ),
-                    message: (!verdict.message.is_empty()).then_some(verdict.message),
-                    started_at: time(&exit.started_at),
-                    finished_at: time(&exit.finished_at),
-                    container_id: Some(format!("docker://{}", seen.id)),
-                    signal: None,
-                }),
-                ..Default::default()
-            },
-        )];
-        set_status(&self.0.store, pod, status).await?;
-        Ok(Action::After(LINGER))
-    }
-
-    /// Keeps the log, removes the container, lets the Pod go.
-    async fn take_away(&self, pod: &Object, name: &str) -> Result<Action> {
-        if let Some(seen) = self.0.driver.observe(name).await?
-            && seen.pod.uid == pod.metadata.uid
-        {
-            logs::keep(&self.0, pod, name).await?;
-            self.0.driver.remove(name).await?;
+            status: &old,
+            seen: &seen,
+            health: &health,
+            held: &live.held,
+            killed: &live.killed,
+            calm: &live.calm,
+            doomed: live.doomed.as_ref(),
+            ip,
+            host: *self.ctx.gateway.borrow(),
+            now: jiff::Timestamp::now(),
+            backoff: self.backoff,
+        });
+        live.calm.extend(plan.calmed.iter().cloned());
+        for hand in &plan.hands {
+            if let Hand::Keep(name) = hand {
+                let ended = container_name(&self.ctx.box_id, pod, name, restarts(&old, name));
+                let file = log_file(&self.ctx, pod, name, true);
+                logs::keep(&self.ctx, &ended, &file).await?;
+            }
         }
-        drop_finalizer(&self.0.store, pod).await?;
-        Ok(Action::Wait)
+        if plan.status.phase == kfbox_store::kinds::core::Phase::Succeeded
+            && let Some(image) = pod.metadata.annotations.get(COMMIT_IMAGE)
+            && let Some(done) = spec.containers.first().and_then(|c| seen.get(&c.name))
+        {
+            self.ctx.driver.commit(&done.name, image).await?;
+        }
+        // Of a Pod of the pool nobody needs to hear that its container is about to be made.
+        let quiet = first && !plan.status.phase.terminal();
+        if !quiet {
+            self.write(pod, &old, &plan, pooled).await?;
+        }
+        if plan.status.phase.terminal() {
+            self.ctx.pool.release(&pod.metadata.uid);
+            return Ok(Action::After(LINGER));
+        }
+        self.act(pod, spec, &old, plan, live).await
     }
 
-    async fn fail(&self, pod: &Object, reason: &str, message: &str) -> Result<Action> {
-        let mut status: PodStatus = pod.status()?;
-        status.phase = Phase::Failed;
-        status.reason = reason.into();
-        status.message = message.into();
-        let pod = set_status(&self.0.store, pod, status).await?;
-        let name = want::container_name(&self.0.box_id, &pod);
-        self.take_away(&pod, &name).await
-    }
-}
-
-struct Verdict {
-    phase: Phase,
-    reason: &'static str,
-    message: String,
-}
-
-fn verdict(pod: &Object, spec: &PodSpec, exit: &Exit) -> Verdict {
-    let failed = |reason, message: String| Verdict {
-        phase: Phase::Failed,
-        reason,
-        message,
-    };
-    if let Some(why) = pod.metadata.annotations.get(STOP) {
-        return failed(reason::STOPPED, why.clone());
-    }
-    let ran = age_between(&exit.started_at, &exit.finished_at);
-    if exit.code != 0 && deadline(spec).is_some_and(|limit| ran >= limit) {
-        let limit = spec.active_deadline_seconds.unwrap_or_default();
-        return failed(
-            reason::DEADLINE,
-            format!("ran longer than its limit of {limit} s and was stopped"),
-        );
-    }
-    if exit.oom {
-        let limit = want::memory_limit(spec).map_or_else(
-            || "the box's limit for containers without one".to_string(),
-            |bytes| format!("its memory limit of {}", want::human(bytes)),
-        );
-        return failed(
-            reason::OOM,
-            format!(
-                "went past {limit} and was killed: raise the limit (resources.limits.memory), or use less"
-            ),
-        );
-    }
-    if exit.interrupted {
-        return failed(
-            reason::INTERRUPTED,
-            format!(
-                "was stopped from outside (exit code {}): the engine or the machine went down, or somebody killed it",
-                exit.code
-            ),
-        );
-    }
-    if exit.code == 0 {
-        return Verdict {
-            phase: Phase::Succeeded,
-            reason: "",
-            message: String::new(),
-        };
-    }
-    let detail = match exit.code {
-        _ if !exit.error.is_empty() => format!(": {}", exit.error),
-        127 => ": the image has no such command (its log names it)".into(),
-        126 => ": the command cannot be executed (its log says why)".into(),
-        _ => String::new(),
-    };
-    failed(
-        reason::ERROR,
-        format!("exited with code {}{detail}", exit.code),
-    )
-}
-
-fn deadline(spec: &PodSpec) -> Option<Duration> {
-    let seconds = u64::try_from(spec.active_deadline_seconds?).ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-fn age_of(since: &str) -> Duration {
-    age_between(since, &jiff::Timestamp::now().to_string())
-}
-
-fn age_between(from: &str, to: &str) -> Duration {
-    let (Ok(from), Ok(to)) = (
-        from.parse::<jiff::Timestamp>(),
-        to.parse::<jiff::Timestamp>(),
-    ) else {
-        return Duration::ZERO;
-    };
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
-fn container_status(spec: &PodSpec, seen: &Observed, state: ContainerState) -> ContainerStatus {
-    let container = &spec.containers[0];
-    ContainerStatus {
-        name: container.name.clone(),
-        image: container.image.clone().unwrap_or_default(),
-        image_id: seen.image_id.clone(),
-        container_id: Some(format!("docker://{}", seen.id)),
-        ready: state.running.is_some(),
-        started: Some(true),
-        state: Some(state),
-        ..Default::default()
-    }
-}
-
-async fn set_status(store: &Store, pod: &Object, status: PodStatus) -> Result<Object> {
-    let r = Ref::new(&POD, &pod.metadata.namespace, &pod.metadata.name);
-    let uid = pod.metadata.uid.clone();
-    store
-        .modify(&r, move |p| {
-            if p.metadata.uid != uid {
-                return Err(Error::new(Code::Conflict, "the Pod was replaced"));
+    async fn act(
+        &self,
+        pod: &Object,
+        spec: &PodSpec,
+        old: &PodStatus,
+        plan: Plan,
+        live: &mut Live,
+    ) -> Result<Action> {
+        let mut stops = Vec::new();
+        let mut again = plan.again;
+        for hand in plan.hands {
+            match hand {
+                Hand::Stop(name, why) => {
+                    let why = why.unwrap_or_else(|| "the pod ends".into());
+                    live.killed.insert(name.clone(), why);
+                    stops.push(name);
+                }
+                // The one before it; its output is kept and its end is in the status.
+                Hand::Keep(name) => {
+                    let ended = container_name(&self.ctx.box_id, pod, &name, restarts(old, &name));
+                    self.ctx.driver.remove(&ended).await?;
+                }
+                Hand::Run(name) => match self.run(pod, spec, &plan.status, live, &name).await? {
+                    Made::Started => {}
+                    Made::Exists | Made::Held | Made::Doomed => again = Some(Duration::ZERO),
+                },
             }
-            p.set("status", &status)
-        })
-        .await
-}
+        }
+        if !stops.is_empty() {
+            self.stop(pod, &plan.status, &stops, grace(spec)).await?;
+            again = Some(Duration::ZERO);
+        }
+        Ok(again.map_or(Action::Wait, Action::After))
+    }
 
-async fn drop_finalizer(store: &Store, pod: &Object) -> Result<()> {
-    let r = Ref::new(&POD, &pod.metadata.namespace, &pod.metadata.name);
-    let uid = pod.metadata.uid.clone();
-    let dropped = store
-        .modify(&r, move |p| {
-            if p.metadata.uid == uid {
-                p.metadata.finalizers.retain(|f| f != POD_FINALIZER);
-            }
-            Ok(())
-        })
-        .await;
-    match dropped {
-        Err(e) if e.code != Code::NotFound => Err(e),
-        _ => Ok(()),
+    /// Writes the status, when it is another one, with what is worth telling.
+    async fn write(&self, pod: &Object, old: &PodStatus, plan: &Plan, quiet: bool) -> Result<()> {
+        let json = |s: &PodStatus| serde_json::to_value(s).map_err(Error::internal);
+        if json(old)? == json(&plan.status)? {
+            return Ok(());
+        }
+        let r = Ref::new(&POD, &pod.metadata.namespace, &pod.metadata.name);
+        let uid = pod.metadata.uid.clone();
+        let (status, about) = (plan.status.clone(), pod.clone());
+        let news = if quiet { Vec::new() } else { plan.news.clone() };
+        self.ctx
+            .store
+            .write(move |txn| {
+                txn.modify(&r, move |p| {
+                    if p.metadata.uid != uid {
+                        return Err(Error::new(Code::Conflict, "the Pod was replaced"));
+                    }
+                    p.set("status", &status)
+                })?;
+                for (level, reason, message) in &news {
+                    events::record_in(txn, &about, *level, reason, message)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn drop_finalizer(&self, pod: &Object) -> Result<()> {
+        let r = Ref::new(&POD, &pod.metadata.namespace, &pod.metadata.name);
+        let uid = pod.metadata.uid.clone();
+        let dropped = self
+            .ctx
+            .store
+            .modify(&r, move |p| {
+                if p.metadata.uid == uid {
+                    p.metadata.finalizers.retain(|f| f != POD_FINALIZER);
+                }
+                Ok(())
+            })
+            .await;
+        match dropped {
+            Err(e) if e.code != Code::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 }
 
-/// A Pod that another room wants run: with finalizer and the time since when it could have run.
+/// A Pod that another room wants run once, as a step of something: with the time since when it could have run,
+/// in a sandbox of the pool.
 ///
 /// # Errors
 /// When the spec has no JSON form.
@@ -454,6 +333,12 @@ pub fn new_pod(
     } else {
         ready_at.into()
     };
-    pod.metadata.annotations.insert(READY_AT.into(), ready_at);
+    let annotations = &mut pod.metadata.annotations;
+    annotations.insert(READY_AT.into(), ready_at);
+    annotations.insert(SANDBOX.into(), POOLED.into());
     Ok(pod)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

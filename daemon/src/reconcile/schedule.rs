@@ -3,9 +3,12 @@
 //!
 //! A Lease is held from the binding until the Pod is terminal. It is not stored: it is what the bound Pods ask
 //! for, so it cannot disagree with them.
+//!
+//! Pods of one gang ([`GANG`]) are bound together when all of them are there and fit, or none is: half of a
+//! distributed job would only wait for the other half.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,7 +16,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PodSpec;
 use kfbox_store::{
     Event, Kind, Object, Ref, Result, Store,
-    kinds::core::{POD, PodStatus},
+    kinds::core::{GANG, POD, PodStatus},
 };
 
 use super::pod_requests;
@@ -47,7 +50,17 @@ struct Entry {
     bound: bool,
     /// Creation order.
     since: u64,
-    reported: bool,
+    /// Its gang, if it has one, and the gang's size.
+    gang: Option<(String, usize)>,
+    /// What was last said of why it waits.
+    reported: String,
+}
+
+/// The gang that a Pod belongs to: gangs of different namespaces are different gangs.
+fn gang(pod: &Object) -> Option<(String, usize)> {
+    let text = pod.metadata.annotations.get(GANG)?;
+    let size = text.rsplit_once('/')?.1.parse().ok()?;
+    Some((format!("{}/{text}", pod.metadata.namespace), size))
 }
 
 impl Schedule {
@@ -72,52 +85,103 @@ struct Plan {
     wait: Vec<((String, String), String)>,
 }
 
-fn plan(capacity: Lease, pods: &BTreeMap<(String, String), Entry>) -> Plan {
-    let mut held = Lease::default();
-    let mut count = 0;
-    for entry in pods.values().filter(|e| e.bound) {
-        held.cpu += entry.lease.cpu;
-        held.memory += entry.lease.memory;
-        count += 1;
+/// What is held of the box.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    lease: Lease,
+    pods: usize,
+}
+
+impl Held {
+    fn add(&mut self, want: Lease) {
+        self.lease.cpu += want.cpu;
+        self.lease.memory += want.memory;
+        self.pods += 1;
     }
-    let mut waiting: Vec<_> = pods.iter().filter(|(_, e)| !e.bound).collect();
-    waiting.sort_by_key(|(_, e)| e.since);
-    let mut plan = Plan::default();
-    for (key, entry) in waiting {
-        let want = entry.lease;
-        let why = if want.cpu > capacity.cpu || want.memory > capacity.memory {
-            Some(format!(
+
+    /// Takes a share, or says why there is none.
+    fn take(&mut self, capacity: Lease, want: Lease) -> std::result::Result<(), String> {
+        let held = self.lease;
+        if want.cpu > capacity.cpu || want.memory > capacity.memory {
+            return Err(format!(
                 "asks for {} CPUs and {} MiB; this box has {} CPUs and {} MiB: ask for less",
                 want.cpu,
                 want.memory >> 20,
                 capacity.cpu,
                 capacity.memory >> 20
-            ))
-        } else if count >= MAX_PODS {
-            Some(format!("{MAX_PODS} Pods run already"))
-        } else if held.cpu + want.cpu > capacity.cpu + 1e-9 {
-            Some(format!(
+            ));
+        }
+        if self.pods >= MAX_PODS {
+            return Err(format!("{MAX_PODS} Pods run already"));
+        }
+        if held.cpu + want.cpu > capacity.cpu + 1e-9 {
+            return Err(format!(
                 "needs {} CPUs, {:.1} of {} are held",
                 want.cpu, held.cpu, capacity.cpu
-            ))
-        } else if held.memory + want.memory > capacity.memory {
-            Some(format!(
+            ));
+        }
+        if held.memory + want.memory > capacity.memory {
+            return Err(format!(
                 "needs {} MiB, {} of {} MiB are held",
                 want.memory >> 20,
                 held.memory >> 20,
                 capacity.memory >> 20
-            ))
-        } else {
-            None
-        };
-        match why {
-            Some(why) => plan.wait.push((key.clone(), why)),
-            None => {
-                held.cpu += want.cpu;
-                held.memory += want.memory;
-                count += 1;
-                plan.bind.push(key.clone());
+            ));
+        }
+        self.add(want);
+        Ok(())
+    }
+}
+
+fn plan(capacity: Lease, pods: &BTreeMap<(String, String), Entry>) -> Plan {
+    let mut held = Held::default();
+    let mut gangs: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in pods.values() {
+        if entry.bound {
+            held.add(entry.lease);
+        }
+        if let Some((gang, _)) = &entry.gang {
+            *gangs.entry(gang).or_default() += 1;
+        }
+    }
+    let mut waiting: Vec<_> = pods.iter().filter(|(_, e)| !e.bound).collect();
+    waiting.sort_by_key(|(_, e)| e.since);
+    let mut plan = Plan::default();
+    let mut judged = BTreeSet::new();
+    for (key, entry) in &waiting {
+        let Some((gang, size)) = &entry.gang else {
+            match held.take(capacity, entry.lease) {
+                Ok(()) => plan.bind.push((*key).clone()),
+                Err(why) => plan.wait.push(((*key).clone(), why)),
             }
+            continue;
+        };
+        if !judged.insert(gang) {
+            continue;
+        }
+        let members: Vec<_> = waiting
+            .iter()
+            .filter(|(_, e)| e.gang.as_ref().is_some_and(|(g, _)| g == gang))
+            .collect();
+        let there = gangs.get(gang.as_str()).copied().unwrap_or_default();
+        let mut after = held;
+        let verdict = if there < *size {
+            Err(format!("{there} of the {size} pods of its gang are there"))
+        } else {
+            members
+                .iter()
+                .try_for_each(|(_, e)| after.take(capacity, e.lease))
+                .map_err(|why| {
+                    format!("its gang of {size} pods starts together or not at all: one {why}")
+                })
+        };
+        let keys = members.iter().map(|(key, _)| (*key).clone());
+        match verdict {
+            Ok(()) => {
+                held = after;
+                plan.bind.extend(keys);
+            }
+            Err(why) => plan.wait.extend(keys.map(|key| (key, why.clone()))),
         }
     }
     plan
@@ -157,7 +221,8 @@ impl Reconciler for Schedule {
             lease: Lease { cpu, memory },
             bound,
             since: event.version,
-            reported: false,
+            gang: gang(pod),
+            reported: String::new(),
         };
         pods.entry(key)
             .and_modify(|e| e.bound = bound)
@@ -193,9 +258,13 @@ impl Reconciler for Schedule {
             }
             plan.wait
                 .into_iter()
-                .filter(|(key, _)| {
-                    pods.get_mut(key)
-                        .is_some_and(|e| !std::mem::replace(&mut e.reported, true))
+                .filter(|(key, why)| {
+                    // What is held changes all the time; the kind of reason is news.
+                    pods.get_mut(key).is_some_and(|e| {
+                        let news = e.reported.is_empty() || e.gang.is_some() && e.reported != *why;
+                        e.reported.clone_from(why);
+                        news
+                    })
                 })
                 .collect()
         };
@@ -206,6 +275,8 @@ impl Reconciler for Schedule {
                     let mut status: PodStatus = pod.status()?;
                     status.reason = "Unschedulable".into();
                     status.message = format!("waits: {why}");
+                    let message = status.message.clone();
+                    status.condition("PodScheduled", false, "Unschedulable", &message);
                     pod.set("status", &status)
                 })
                 .await;
@@ -224,6 +295,7 @@ fn bind_to_node(pod: &mut Object) -> Result<()> {
     let mut status: PodStatus = pod.status()?;
     status.reason.clear();
     status.message.clear();
+    status.condition("PodScheduled", true, "", "");
     pod.set("status", &status)
 }
 
@@ -243,8 +315,44 @@ mod tests {
             },
             bound,
             since,
-            reported: false,
+            gang: None,
+            reported: String::new(),
         }
+    }
+
+    #[test]
+    fn a_gang_is_bound_whole_or_not_at_all() {
+        let capacity = Lease {
+            cpu: 2.0,
+            memory: 1 << 30,
+        };
+        let member = |size, since| Entry {
+            gang: Some(("kubeflow/uid/2".into(), size)),
+            ..entry(1.0, false, since)
+        };
+        let mut pods = BTreeMap::from([
+            (key("held"), entry(1.0, true, 1)),
+            (key("one"), member(2, 2)),
+            (key("small"), entry(1.0, false, 4)),
+        ]);
+        let early = plan(capacity, &pods);
+        assert_eq!(early.bind, [key("small")], "the gang is not complete");
+        assert!(early.wait[0].1.contains("1 of the 2"), "{:?}", early.wait);
+        pods.remove(&key("small"));
+        pods.insert(key("two"), member(2, 3));
+        let full = plan(capacity, &pods);
+        assert!(full.bind.is_empty() && full.wait.len() == 2, "{full:?}");
+        pods.remove(&key("held"));
+        assert_eq!(plan(capacity, &pods).bind, [key("one"), key("two")]);
+        // One that was bound before a crash counts as there.
+        pods.insert(
+            key("one"),
+            Entry {
+                bound: true,
+                ..member(2, 2)
+            },
+        );
+        assert_eq!(plan(capacity, &pods).bind, [key("two")]);
     }
 
     fn key(name: &str) -> (String, String) {

@@ -3,7 +3,7 @@
 use std::fs;
 
 /// The error for a port that cannot be bound, naming the process that holds it when that can be seen.
-pub(super) fn explain(port: u16, e: std::io::Error) -> anyhow::Error {
+pub(super) fn explain(port: u16, flag: &str, e: std::io::Error) -> anyhow::Error {
     if e.kind() != std::io::ErrorKind::AddrInUse {
         return anyhow::anyhow!("cannot listen on 127.0.0.1:{port}: {e}");
     }
@@ -12,7 +12,7 @@ pub(super) fn explain(port: u16, e: std::io::Error) -> anyhow::Error {
         |(pid, name)| format!("{name} (process {pid})"),
     );
     anyhow::anyhow!(
-        "port {port} is in use by {holder}: stop it, or choose another port with --port (0 picks a free one)"
+        "port {port} is in use by {holder}: stop it, or choose another port with {flag} (0 picks a free one)"
     )
 }
 

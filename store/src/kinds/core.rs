@@ -14,8 +14,17 @@ pub const POD_FINALIZER: &str = "kfbox.dev/container";
 pub const READY_AT: &str = "kfbox.dev/ready-at";
 /// On a Pod: when it succeeds, its file system is kept as an image of this name.
 pub const COMMIT_IMAGE: &str = "kfbox.dev/commit-image";
-/// On a Pod: its container must be stopped; the value says why in a sentence.
+/// On a Pod: its containers must be stopped; the value says why in a sentence.
 pub const STOP: &str = "kfbox.dev/stop";
+/// On a Pod: [`POOLED`] when it may run in a sandbox that other Pods of its namespace used before. Only Pods of
+/// one container that is never restarted do.
+pub const SANDBOX: &str = "kfbox.dev/sandbox";
+/// See [`SANDBOX`].
+pub const POOLED: &str = "pooled";
+/// On a Pod: `<owner uid>/<number of pods>`; all Pods of the same value are bound together, or none.
+pub const GANG: &str = "kfbox.dev/gang";
+/// On a Pod: the container whose log is meant when none is named.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// The CSI driver name of a volume that is a folder of the box's own store. Only the box itself may ask for one.
 pub const STORE_VOLUME: &str = "store.kfbox.dev";
 
@@ -79,12 +88,6 @@ fn check_pod(pod: &Object) -> Result<()> {
     let Some(container) = spec.containers.first() else {
         return Err(Error::invalid("spec.containers: at least one is required"));
     };
-    if spec.containers.len() > 1 || spec.init_containers.is_some_and(|c| !c.is_empty()) {
-        return Err(Error::new(
-            crate::Code::Unsupported,
-            "spec.containers: this version runs one container per pod, without init containers",
-        ));
-    }
     if container.image.as_deref().unwrap_or_default().is_empty() {
         return Err(Error::invalid("spec.containers[0].image: required"));
     }
@@ -124,12 +127,74 @@ pub struct PodStatus {
     /// A sentence for the user.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// When the container was started.
+    /// `PodScheduled`, `Initialized`, `ContainersReady`, `Ready`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<k8s_openapi::api::core::v1::PodCondition>,
+    /// The host's address in the Pod's network.
+    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<String>,
+    /// The Pod's address.
+    #[serde(rename = "podIP", skip_serializing_if = "Option::is_none")]
+    pub pod_ip: Option<String>,
+    /// The Pod's address, as a list of one.
+    #[serde(rename = "podIPs", skip_serializing_if = "Vec::is_empty")]
+    pub pod_ips: Vec<k8s_openapi::api::core::v1::PodIP>,
+    /// When the first container was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<String>,
+    /// Kubernetes' own record per init container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_container_statuses: Vec<k8s_openapi::api::core::v1::ContainerStatus>,
     /// Kubernetes' own record per container: state.running / state.terminated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub container_statuses: Vec<k8s_openapi::api::core::v1::ContainerStatus>,
+}
+
+impl PodStatus {
+    /// The record of a container, init or not.
+    pub fn container(&self, name: &str) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {
+        let mut all = self
+            .init_container_statuses
+            .iter()
+            .chain(&self.container_statuses);
+        all.find(|c| c.name == name)
+    }
+
+    /// Sets a condition; its time changes only when its status does.
+    pub fn condition(&mut self, kind: &str, holds: bool, reason: &str, message: &str) {
+        let text = |s: &str| (!s.is_empty()).then(|| s.to_string());
+        let status = if holds { "True" } else { "False" };
+        let old = self.conditions.iter_mut().find(|c| c.type_ == kind);
+        let mut new = k8s_openapi::api::core::v1::PodCondition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: text(reason),
+            message: text(message),
+            ..Default::default()
+        };
+        let now = || crate::now().parse().ok();
+        match old {
+            Some(old) => {
+                new.last_transition_time = if old.status == status {
+                    old.last_transition_time.clone()
+                } else {
+                    now().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time)
+                };
+                *old = new;
+            }
+            None => {
+                new.last_transition_time =
+                    now().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+                self.conditions.push(new);
+            }
+        }
+    }
+
+    /// Whether a condition holds.
+    pub fn holds(&self, kind: &str) -> bool {
+        let mut all = self.conditions.iter();
+        all.any(|c| c.type_ == kind && c.status == "True")
+    }
 }
 
 /// Reasons the pod room writes and other rooms act on.

@@ -7,6 +7,7 @@ pub mod environment;
 pub mod ir;
 pub mod pipeline;
 pub mod train;
+pub mod trainer;
 pub mod workload;
 
 use crate::Kind;
@@ -17,6 +18,7 @@ pub(crate) const ROOMS: &[&[&Kind]] = &[
     cluster::KINDS,
     workload::KINDS,
     train::KINDS,
+    trainer::KINDS,
     pipeline::KINDS,
     environment::KINDS,
     access::KINDS,

@@ -34,6 +34,7 @@ pub(super) async fn read(
     };
     let options = LogOptions {
         container: query.get("container").cloned(),
+        previous: flag(&query, "previous")?,
         follow: flag(&query, "follow")?,
         timestamps: flag(&query, "timestamps")?,
         tail_lines: number(&query, "tailLines")?,

@@ -1,38 +1,77 @@
-//! The Kubernetes-shaped API, generic over the kind registry: discovery, get, list, watch, pod logs.
-//! It reads; the only things made and removed here are tokens. Kinds bring no code of their own.
+//! The Kubernetes-shaped API, generic over the kind registry: discovery, the verbs, watch, logs, reviews. Kinds bring
+//! no code of their own.
 
+mod authz;
+mod body;
 mod discovery;
+mod guard;
 mod log;
+mod openapi;
+mod patch;
+mod protobuf;
 mod read;
+mod reviews;
+mod scale;
+mod strict;
+mod table;
 mod tokens;
 mod watch;
+mod write;
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    Extension,
+    extract::{Path, Request, State},
     http::Method,
-    response::{IntoResponse, Response},
-    routing::any,
+    response::Response,
+    routing::{any, get},
 };
-use kfbox_store::{Error, Kind, Object, kinds::access::TOKEN};
+use kfbox_store::{Caller, Code, Error, Kind, Object, Ref, Verbs, kinds::access::TOKEN};
 
+pub(crate) use authz::{Ask, check as check_access};
 pub(crate) use log::stream as log_stream;
+
+use tower::ServiceExt;
 
 use crate::{
     App, Routes,
-    error::{Dialect, Kube, method_not_allowed},
+    error::{Dialect, kube_failed, method_not_allowed},
+    kube_router,
 };
 
 pub(crate) fn routes() -> Routes {
-    ["/api", "/api/{*rest}", "/apis", "/apis/{*rest}"]
+    let mut routes: Routes = ["/api", "/api/{*rest}", "/apis", "/apis/{*rest}"]
         .map(|path| (path.to_string(), any(dispatch)))
-        .into()
+        .into();
+    routes.extend([
+        ("/version".into(), get(version)),
+        ("/version/".into(), get(version)),
+        ("/openapi/v3".into(), get(openapi_index)),
+        ("/openapi/v3/{*path}".into(), get(openapi_document)),
+    ]);
+    routes
+}
+
+async fn version(State(app): crate::State) -> Response {
+    discovery::version(&app.config.version)
+}
+
+async fn openapi_index(State(app): crate::State) -> Response {
+    openapi::index(&format!("{}-{}", app.config.version, app.config.commit))
+}
+
+async fn openapi_document(Path(path): Path<String>) -> Response {
+    openapi::document(&path).unwrap_or_else(|e| kube_failed(&e, None))
 }
 
 /// What an address names.
 #[derive(Debug, PartialEq)]
 enum Target<'a> {
+    /// A question about oneself.
+    Review(&'static reviews::Review),
+    /// The definitions of the box's own kinds, or one of them.
+    Definitions(Option<&'a str>),
     /// `/api`
     CoreVersions,
     /// `/apis`
@@ -43,6 +82,8 @@ enum Target<'a> {
     Resources(&'a str, &'a str),
     /// A kind's objects, in one namespace or all.
     Objects(&'static str, &'static str, &'static str, Option<&'a str>),
+    /// The KFP API through the service proxy, as `kfp.Client()` with a kubeconfig calls it.
+    Pipelines(&'a str),
     /// One object, perhaps a part of it such as its log.
     One(Place<'a>, Option<&'a str>),
 }
@@ -55,7 +96,36 @@ fn parse(path: &str) -> Option<Target<'_>> {
     let (group, rest) = match parts.as_slice() {
         ["api"] | ["api", ""] => return Some(Target::CoreVersions),
         ["apis"] | ["apis", ""] => return Some(Target::Groups),
+        [
+            "api",
+            "v1",
+            "namespaces",
+            _,
+            "services",
+            service,
+            "proxy",
+            ..,
+        ] if service.split(':').any(|part| part == "ml-pipeline") => {
+            let (_, rest) = path.split_once("/proxy")?;
+            return Some(Target::Pipelines(rest));
+        }
         ["apis", group] => return Some(Target::Group(group)),
+        [
+            "apis",
+            openapi::CRD_GROUP,
+            "v1",
+            "customresourcedefinitions",
+            name @ ..,
+        ] => {
+            return (name.len() < 2).then(|| Target::Definitions(name.first().copied()));
+        }
+        ["apis", group, "v1", plural]
+            if let Some(review) = reviews::ALL
+                .iter()
+                .find(|r| r.group == *group && r.plural == *plural) =>
+        {
+            return Some(Target::Review(review));
+        }
         ["api", rest @ ..] => ("", rest),
         ["apis", group, rest @ ..] => (*group, rest),
         _ => return None,
@@ -86,58 +156,201 @@ fn parse(path: &str) -> Option<Target<'_>> {
     }
 }
 
-async fn dispatch(State(app): crate::State, request: Request) -> Response {
-    let method = request.method().clone();
-    let path = request.uri().path().to_string();
-    let Some(target) = parse(&path) else {
+async fn dispatch(
+    State(app): crate::State,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let method = &request.method().clone();
+    let path = &request.uri().path().to_string();
+    let Some(target) = parse(path) else {
         let error = Error::not_found(format!("the box has no resource at {path}"));
-        return Dialect::of(&path).respond(error);
+        return Dialect::of(path).respond(error);
     };
     let get = method == Method::GET || method == Method::HEAD;
-    let answer = match target {
-        Target::CoreVersions if get => Ok(discovery::core_versions()),
-        Target::Groups if get => Ok(discovery::groups()),
-        Target::Group(group) if get => discovery::group(group),
-        Target::Resources(group, version) if get => discovery::resources(group, version),
-        Target::Objects(group, version, plural, ns) => match Kind::at(group, version, plural) {
-            Some(kind) if get => read::list(&app, kind, ns, request).await,
-            Some(kind) if is_token(kind) && method == Method::POST => {
-                tokens::create(&app, request).await
-            }
-            _ => return read_only(&method, &path),
-        },
+    match target {
+        Target::Pipelines(rest) => pipelines(&app, rest, request).await,
+        Target::CoreVersions if get => discovery::core_versions(&request),
+        Target::Groups if get => discovery::groups(&request),
+        Target::Group(group) if get => {
+            discovery::group(group).unwrap_or_else(|e| kube_failed(&e, None))
+        }
+        Target::Resources(group, version) if get => {
+            discovery::resources(group, version).unwrap_or_else(|e| kube_failed(&e, None))
+        }
+        Target::Review(review) if method == Method::POST => {
+            let answer = reviews::create(&app, &caller, review, request).await;
+            answer.unwrap_or_else(|e| kube_failed(&e, None))
+        }
+        Target::Definitions(name) if get => {
+            openapi::definitions_of(name).unwrap_or_else(|e| kube_failed(&e, None))
+        }
+        Target::Objects(group, version, plural, ns) => {
+            let Some(kind) = Kind::at(group, version, plural) else {
+                return method_not_allowed(method, path, "");
+            };
+            let answer = objects(&app, &caller, method, kind, ns, request).await;
+            finish(answer, method, path, kind, "")
+        }
         Target::One((group, version, plural, ns, name), part) => {
             let Some(kind) = Kind::at(group, version, plural) else {
-                return read_only(&method, &path);
+                return method_not_allowed(method, path, "");
             };
-            match part {
-                None if get => read::get(&app, kind, ns, name).await,
-                None if is_token(kind) && method == Method::DELETE => {
-                    tokens::delete(&app, name).await
-                }
-                Some("log") if get && kind.plural == "pods" => {
-                    log::read(&app, ns, name, request).await
-                }
-                Some("status") if get => read::get(&app, kind, ns, name).await,
-                Some(part) if get => Err(Error::not_found(format!(
-                    "{plural} have no \"{part}\" on this box"
-                ))),
-                _ => return read_only(&method, &path),
-            }
+            let at = Ref::new(kind, ns, name);
+            let answer = one(&app, &caller, method, at, part, request).await;
+            finish(answer, method, path, kind, name)
         }
-        _ => return read_only(&method, &path),
+        _ => method_not_allowed(method, path, ""),
+    }
+}
+
+/// Answers what was asked of the `ml-pipeline` service. The namespace of the address does not matter: there is one.
+async fn pipelines(app: &Shared, rest: &str, mut request: Request) -> Response {
+    // The SDK joins with a slash too many, and does not follow redirects.
+    let mut target = format!("/{}", rest.trim_start_matches('/'));
+    if let Some(query) = request.uri().query() {
+        target = format!("{target}?{query}");
+    }
+    match target.parse() {
+        Ok(uri) => *request.uri_mut() = uri,
+        Err(_) => return kube_failed(&Error::invalid(format!("{target}: not an address")), None),
+    }
+    match kube_router(app.clone()).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The answer, or why there is none; `Ok(None)` = this method is not offered here.
+fn finish(
+    answer: Result<Option<Response>, Error>,
+    method: &Method,
+    path: &str,
+    kind: &'static Kind,
+    name: &str,
+) -> Response {
+    match answer {
+        Ok(Some(response)) => response,
+        Ok(None) if kind.verbs == Verbs::Read => {
+            let hint = match kind.group {
+                "pipelines.kubeflow.org" => {
+                    ": make and change pipelines, runs and experiments through /apis/v2beta1"
+                }
+                _ => ": the box itself writes these",
+            };
+            method_not_allowed(method, path, hint)
+        }
+        Ok(None) => method_not_allowed(method, path, ""),
+        Err(error) => kube_failed(&error, Some((kind, name))),
+    }
+}
+
+/// A kind's address.
+async fn objects(
+    app: &Shared,
+    caller: &Caller,
+    method: &Method,
+    kind: &'static Kind,
+    ns: Option<&str>,
+    request: Request,
+) -> Result<Option<Response>, Error> {
+    let watching = request.uri().query().is_some_and(|q| q.contains("watch="));
+    let verb = match *method {
+        Method::GET | Method::HEAD if watching => "watch",
+        Method::GET | Method::HEAD => "list",
+        Method::POST => "create",
+        Method::DELETE => "deletecollection",
+        _ => return Ok(None),
     };
-    answer.unwrap_or_else(|error| Kube(error).into_response())
+    let ask = Ask {
+        verb,
+        group: kind.group,
+        resource: kind.plural,
+        namespace: ns.unwrap_or_default(),
+        name: "",
+    };
+    check_access(caller, &ask)?;
+    Ok(match verb {
+        "list" | "watch" => Some(read::list(app, kind, ns, request).await?),
+        "create" if is_token(kind) => Some(tokens::create(app, request).await?),
+        "create" if kind.verbs != Verbs::Read => Some(write::create(app, kind, ns, request).await?),
+        "deletecollection" if kind.verbs == Verbs::All => {
+            Some(write::delete_all(app, kind, ns, request).await?)
+        }
+        _ => None,
+    })
+}
+
+/// An object's address, or that of a part of it.
+async fn one(
+    app: &Shared,
+    caller: &Caller,
+    method: &Method,
+    at: Ref,
+    part: Option<&str>,
+    request: Request,
+) -> Result<Option<Response>, Error> {
+    let kind = at.kind;
+    let verb = match *method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => return Ok(None),
+    };
+    let resource = match part {
+        Some(part) => format!("{}/{part}", kind.plural),
+        None => kind.plural.to_string(),
+    };
+    let ask = Ask {
+        verb,
+        group: kind.group,
+        resource: &resource,
+        namespace: &at.namespace,
+        name: &at.name,
+    };
+    check_access(caller, &ask)?;
+    let all = kind.verbs == Verbs::All;
+    let (ns, name) = (at.namespace.clone(), at.name.clone());
+    Ok(match (part, verb) {
+        (None | Some("status"), "get") => Some(read::get(app, kind, &ns, &name, request).await?),
+        (None, "delete") if is_token(kind) => Some(tokens::delete(app, &name).await?),
+        (None, "delete") if kind.verbs != Verbs::Read => {
+            Some(write::delete(app, at, request).await?)
+        }
+        (None, "update") if all => Some(write::update(app, at, write::Part::Main, request).await?),
+        (None, "patch") if all => Some(write::patch(app, at, write::Part::Main, request).await?),
+        (Some("status"), "update") if all => {
+            Some(write::update(app, at, write::Part::Status, request).await?)
+        }
+        (Some("status"), "patch") if all => {
+            Some(write::patch(app, at, write::Part::Status, request).await?)
+        }
+        (Some("scale"), "get" | "update" | "patch") => match &kind.scale {
+            Some(scale) => Some(scale::serve(app, at, scale, request).await?),
+            None => return Err(no_part(kind, "scale")),
+        },
+        (Some("log"), "get") if kind.plural == "pods" => {
+            Some(log::read(app, &ns, &name, request).await?)
+        }
+        (Some("token"), "create") if kind.plural == "serviceaccounts" => {
+            Some(reviews::token(app, &ns, &name, request).await?)
+        }
+        (None, _) => None,
+        (Some(part), _) => return Err(no_part(kind, part)),
+    })
+}
+
+fn no_part(kind: &'static Kind, part: &str) -> Error {
+    Error::new(
+        Code::NotFound,
+        format!("{} have no \"{part}\" on this box", kind.plural),
+    )
 }
 
 fn is_token(kind: &Kind) -> bool {
     kind.resource() == TOKEN.resource()
-}
-
-fn read_only(method: &Method, path: &str) -> Response {
-    let hint = ": this version of the box only reads here; make and change pipelines, runs and \
-                experiments through /apis/v2beta1";
-    method_not_allowed(method, path, hint)
 }
 
 /// What a client may see of an object: a token's digest stays inside.

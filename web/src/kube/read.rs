@@ -10,7 +10,11 @@ use kfbox_store::{Error, Kind, Ref, Selector};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Shared, flag, number, query, shown, watch};
+use super::{
+    Shared, flag, number, query, shown,
+    table::{Form, table},
+    watch,
+};
 
 /// One object.
 pub(super) async fn get(
@@ -18,9 +22,18 @@ pub(super) async fn get(
     kind: &'static Kind,
     ns: &str,
     name: &str,
+    request: Request,
 ) -> Result<Response, Error> {
-    let object = app.store.fetch(&Ref::new(kind, ns, name)).await?;
-    Ok(Json(shown(object)).into_response())
+    let form = Form::of(&request, &query(&request)?)?;
+    let object = shown(app.store.fetch(&Ref::new(kind, ns, name)).await?);
+    Ok(match form {
+        Form::Objects => Json(object).into_response(),
+        Form::Table(include) => {
+            let version = object.metadata.resource_version.to_string();
+            let metadata = json!({"resourceVersion": version});
+            Json(table(kind, &[object], include, true, metadata)).into_response()
+        }
+    })
 }
 
 /// Where a list in several parts goes on.
@@ -42,8 +55,9 @@ pub(super) async fn list(
     let query = query(&request)?;
     let text = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
     let selector = Selector::parse(ns, text("labelSelector"), text("fieldSelector"))?;
+    let form = Form::of(&request, &query)?;
     if flag(&query, "watch")? {
-        let options = watch::Options::parse(&query)?;
+        let options = watch::Options::parse(&query, form)?;
         return watch::start(app, kind, selector, options, request.extensions()).await;
     }
     let limit = match number(&query, "limit")? {
@@ -76,6 +90,9 @@ pub(super) async fn list(
         metadata["continue"] = json!(URL_SAFE_NO_PAD.encode(bytes));
     }
     let items: Vec<_> = list.items.into_iter().map(shown).collect();
+    if let Form::Table(include) = form {
+        return Ok(Json(table(kind, &items, include, true, metadata)).into_response());
+    }
     Ok(Json(json!({
         "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
         "metadata": metadata, "items": items,

@@ -10,7 +10,7 @@ use axum::{
 };
 use kfbox_store::{
     Error, Ref,
-    kinds::access::{TOKEN, TokenUse},
+    kinds::access::{TOKEN, TokenScope, TokenUse},
     mint_token,
 };
 use serde::Deserialize;
@@ -30,6 +30,8 @@ struct Wanted {
     #[serde(default)]
     ttl: Option<String>,
     #[serde(default)]
+    scope: Option<TokenScope>,
+    #[serde(default)]
     note: String,
 }
 
@@ -43,6 +45,15 @@ pub(super) async fn create(app: &Shared, request: Request) -> Result<Response, E
         .map_err(|e| Error::invalid(format!("spec: {e}")))?;
     if wanted.user.trim().is_empty() {
         return Err(Error::invalid("spec.user: required"));
+    }
+    if wanted
+        .scope
+        .as_ref()
+        .is_some_and(|s| s.namespaces.is_empty())
+    {
+        return Err(Error::invalid(
+            "spec.scope.namespaces: at least one; leave the scope out for a token that opens everything",
+        ));
     }
     let ttl = match (wanted.ttl.as_deref(), wanted.token_use) {
         (_, TokenUse::Session) => {
@@ -59,7 +70,7 @@ pub(super) async fn create(app: &Shared, request: Request) -> Result<Response, E
         wanted.user.trim(),
         wanted.token_use,
         ttl,
-        None,
+        wanted.scope,
         &wanted.note,
     )?;
     let mut object = shown(app.store.create(minted.object).await?);

@@ -19,7 +19,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Shared, flag, number, shown};
+use super::{
+    Shared, flag, number, shown,
+    table::{Form, table},
+};
 use crate::{AsIs, Closing, error::kube_status};
 
 /// How long a client may leave a batch unread.
@@ -36,10 +39,11 @@ pub(super) struct Options {
     bookmarks: bool,
     mark_initial: bool,
     timeout: Option<Duration>,
+    form: Form,
 }
 
 impl Options {
-    pub(super) fn parse(query: &HashMap<String, String>) -> Result<Self, Error> {
+    pub(super) fn parse(query: &HashMap<String, String>, form: Form) -> Result<Self, Error> {
         let version = number(query, "resourceVersion")?.filter(|v| *v > 0);
         let initial = flag(query, "sendInitialEvents")?;
         Ok(Self {
@@ -50,6 +54,7 @@ impl Options {
             timeout: number(query, "timeoutSeconds")?
                 .filter(|s| *s > 0)
                 .map(|s| Duration::from_secs(s.min(24 * 3600))),
+            form,
         })
     }
 }
@@ -75,6 +80,7 @@ pub(super) async fn start(
         kind,
         selector,
         pieces,
+        form: options.form,
     };
     let closing = Closing::of(extensions);
     tokio::spawn(async move {
@@ -110,9 +116,27 @@ struct Watcher {
     kind: &'static Kind,
     selector: Selector,
     pieces: mpsc::Sender<Bytes>,
+    form: Form,
 }
 
 impl Watcher {
+    /// One line of the stream: the object, or a table of one row.
+    fn object(&self, lines: &mut Vec<u8>, word: &str, object: Object) {
+        let object = shown(object);
+        match self.form {
+            Form::Objects => push(lines, word, &object),
+            Form::Table(include) => {
+                let version =
+                    json!({"resourceVersion": object.metadata.resource_version.to_string()});
+                push(
+                    lines,
+                    word,
+                    &table(self.kind, &[object], include, true, version),
+                );
+            }
+        }
+    }
+
     async fn run(self, options: Options) -> Result<(), Left> {
         match self.follow(options).await {
             Ok(never) => match never {},
@@ -173,7 +197,7 @@ impl Watcher {
             let version = *version.get_or_insert(list.version);
             let mut lines = Vec::new();
             for object in list.items {
-                push(&mut lines, "ADDED", &shown(object));
+                self.object(&mut lines, "ADDED", object);
             }
             let done = next.is_none();
             if done && mark {
@@ -214,7 +238,7 @@ impl Watcher {
             (true, false) => "DELETED",
         };
         let object: Object = object.clone();
-        push(lines, word, &shown(object));
+        self.object(lines, word, object);
     }
 
     async fn send(&self, lines: Vec<u8>) -> Result<(), Left> {

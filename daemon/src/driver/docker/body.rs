@@ -10,7 +10,10 @@ use bollard::models::{
     NetworkingConfig, ResourcesUlimits,
 };
 
-use crate::driver::{BOX_LABEL, NAMESPACE_LABEL, POD_LABEL, UID_LABEL, Want};
+use crate::driver::{
+    BOX_LABEL, CONTAINER_LABEL, NAMESPACE_LABEL, POD_LABEL, PodId, ROLE_LABEL, SANDBOX_ROLE,
+    SandboxWant, UID_LABEL, Want,
+};
 
 /// What root keeps inside a container: enough for `apt`, `pip` and `chown` in its own file system, nothing on
 /// the host. A container that runs as another user gains nothing from them.
@@ -24,26 +27,79 @@ const CAPABILITIES: &[&str] = &[
 ];
 const PIDS: i64 = 4096;
 
-/// The engine's create request for a container.
-pub(super) fn create_body(want: &Want, box_id: &str) -> ContainerCreateBody {
+/// Bytes of memory of a sandbox, which only sleeps. Shared memory counts against whoever writes it.
+const SANDBOX_MEMORY: i64 = 16 << 20;
+const SANDBOX_PIDS: i64 = 16;
+
+fn labels(box_id: &str, pod: &PodId, last: (&str, &str)) -> HashMap<String, String> {
     let labels = [
         (BOX_LABEL, box_id),
-        (NAMESPACE_LABEL, &want.pod.namespace),
-        (POD_LABEL, &want.pod.name),
-        (UID_LABEL, &want.pod.uid),
+        (NAMESPACE_LABEL, &pod.namespace),
+        (POD_LABEL, &pod.name),
+        (UID_LABEL, &pod.uid),
+        last,
     ];
+    labels.map(|(k, v)| (k.to_string(), v.to_string())).into()
+}
+
+/// The engine's create request for a container.
+pub(super) fn create_body(want: &Want, box_id: &str) -> ContainerCreateBody {
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let text = |s: &str| (!s.is_empty()).then(|| s.to_string());
     ContainerCreateBody {
-        hostname: text(&want.hostname),
         user: text(&want.user),
         env: Some(want.env.iter().map(|(k, v)| format!("{k}={v}")).collect()),
         image: Some(want.image.clone()),
         entrypoint: some(&want.command),
         cmd: some(&want.args),
         working_dir: text(&want.working_dir),
-        labels: Some(labels.map(|(k, v)| (k.to_string(), v.to_string())).into()),
+        labels: Some(labels(
+            box_id,
+            &want.pod,
+            (CONTAINER_LABEL, &want.container),
+        )),
+        tty: Some(want.tty),
+        open_stdin: Some(want.stdin),
         host_config: Some(host_config(want)),
+        ..Default::default()
+    }
+}
+
+/// The engine's create request for a sandbox.
+pub(super) fn sandbox_body(want: &SandboxWant, box_id: &str) -> ContainerCreateBody {
+    let shared = want.shm > 0;
+    let host_config = HostConfig {
+        network_mode: Some(want.network.clone()),
+        dns: Some(want.dns.iter().map(ToString::to_string).collect()),
+        dns_search: Some(want.search.clone()),
+        extra_hosts: Some(
+            want.hosts
+                .iter()
+                .map(|(n, ip)| format!("{n}:{ip}"))
+                .collect(),
+        ),
+        memory: Some(SANDBOX_MEMORY),
+        memory_swap: Some(SANDBOX_MEMORY),
+        pids_limit: Some(SANDBOX_PIDS),
+        readonly_rootfs: Some(true),
+        ipc_mode: shared.then(|| "shareable".into()),
+        shm_size: shared.then(|| i64::try_from(want.shm).unwrap_or(i64::MAX)),
+        cap_drop: Some(vec!["ALL".into()]),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        init: Some(true),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("none".into()),
+            config: None,
+        }),
+        ..Default::default()
+    };
+    ContainerCreateBody {
+        hostname: Some(want.hostname.clone()),
+        user: Some("65534:65534".into()),
+        image: Some(want.image.clone()),
+        entrypoint: Some(vec!["sleep".into(), "infinity".into()]),
+        labels: Some(labels(box_id, &want.pod, (ROLE_LABEL, SANDBOX_ROLE))),
+        host_config: Some(host_config),
         networking_config: Some(NetworkingConfig {
             endpoints_config: Some(HashMap::from([(
                 want.network.clone(),
@@ -56,6 +112,7 @@ pub(super) fn create_body(want: &Want, box_id: &str) -> ContainerCreateBody {
 
 fn host_config(want: &Want) -> HostConfig {
     let memory = i64::try_from(want.memory).unwrap_or(i64::MAX);
+    let sandbox = format!("container:{}", want.sandbox);
     let mounts = want.mounts.iter().map(|m| Mount {
         target: Some(m.target.clone()),
         source: Some(m.host.to_string_lossy().into_owned()),
@@ -78,20 +135,18 @@ fn host_config(want: &Want) -> HostConfig {
         ..Default::default()
     });
     HostConfig {
-        network_mode: Some(want.network.clone()),
-        extra_hosts: Some(
-            want.hosts
-                .iter()
-                .map(|(n, ip)| format!("{n}:{ip}"))
-                .collect(),
-        ),
+        network_mode: Some(sandbox.clone()),
+        ipc_mode: (want.shm == 0).then(|| sandbox.clone()),
+        pid_mode: want.share_pid.then_some(sandbox),
+        group_add: (!want.groups.is_empty()).then(|| want.groups.clone()),
+        readonly_rootfs: want.read_only_root.then_some(true),
         mounts: Some(mounts.chain(tmpfs).collect()),
         memory: Some(memory),
         // Swap equal to memory means no swap: a step that is too big ends, it does not slow the box down.
         memory_swap: Some(memory),
         nano_cpus: (want.nano_cpus > 0).then(|| i64::try_from(want.nano_cpus).unwrap_or(i64::MAX)),
         pids_limit: Some(PIDS),
-        shm_size: Some(i64::try_from(want.shm).unwrap_or(i64::MAX)),
+        shm_size: (want.shm > 0).then(|| i64::try_from(want.shm).unwrap_or(i64::MAX)),
         cap_drop: Some(vec!["ALL".into()]),
         cap_add: Some(CAPABILITIES.iter().map(ToString::to_string).collect()),
         security_opt: Some(vec!["no-new-privileges".into()]),
@@ -101,7 +156,7 @@ fn host_config(want: &Want) -> HostConfig {
             hard: Some(0),
         }]),
         // A first process that reaps children and passes signals on.
-        init: Some(true),
+        init: Some(!want.share_pid),
         log_config: Some(HostConfigLogConfig {
             typ: Some("local".into()),
             config: Some(HashMap::from([
@@ -124,7 +179,8 @@ mod tests {
             name: "n".into(),
             image: "i".into(),
             memory: 1 << 30,
-            network: "kfbox-b-ns".into(),
+            sandbox: "s".into(),
+            shm: 1 << 20,
             ..Default::default()
         };
         let host = create_body(&want, "b").host_config.unwrap();
@@ -135,10 +191,24 @@ mod tests {
             (host.memory, host.memory_swap),
             (Some(1 << 30), Some(1 << 30))
         );
-        assert_eq!(host.network_mode.as_deref(), Some("kfbox-b-ns"));
+        assert_eq!(host.network_mode.as_deref(), Some("container:s"));
         // Everything else stays as the engine's own safe default.
         assert!(host.privileged.is_none() && host.devices.is_none() && host.binds.is_none());
         assert!(host.pid_mode.is_none() && host.ipc_mode.is_none() && host.userns_mode.is_none());
         assert!(host.volumes_from.is_none() && host.sysctls.is_none() && host.runtime.is_none());
+    }
+
+    #[test]
+    fn a_sandbox_can_do_nothing_but_sleep() {
+        let want = SandboxWant {
+            network: "kfbox-b-ns".into(),
+            ..Default::default()
+        };
+        let body = sandbox_body(&want, "b");
+        assert_eq!(body.user.as_deref(), Some("65534:65534"));
+        let host = body.host_config.unwrap();
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        assert_eq!(host.readonly_rootfs, Some(true));
+        assert!(host.cap_add.is_none() && host.mounts.is_none() && host.privileged.is_none());
     }
 }

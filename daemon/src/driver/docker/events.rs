@@ -41,6 +41,7 @@ struct Seen {
     /// Since when signals are seen.
     since: Option<jiff::Timestamp>,
     signalled: VecDeque<String>,
+    oom: VecDeque<String>,
     outages: VecDeque<(jiff::Timestamp, jiff::Timestamp)>,
 }
 
@@ -50,11 +51,16 @@ impl Witness {
     }
 
     fn signalled(&self, id: &str) {
-        let mut seen = self.lock();
-        if seen.signalled.len() == KEPT {
-            seen.signalled.pop_front();
-        }
-        seen.signalled.push_back(id.into());
+        keep(&mut self.lock().signalled, id);
+    }
+
+    /// A container went past its memory limit. The engine may record its end first and then forget to say so.
+    fn out_of_memory(&self, id: &str) {
+        keep(&mut self.lock().oom, id);
+    }
+
+    pub(super) fn oom(&self, id: &str) -> bool {
+        self.lock().oom.iter().any(|s| s == id)
     }
 
     fn outage(&self, from: jiff::Timestamp, to: jiff::Timestamp) {
@@ -85,6 +91,13 @@ impl Witness {
     fn watching(&self) {
         self.lock().since.get_or_insert_with(jiff::Timestamp::now);
     }
+}
+
+fn keep(ids: &mut VecDeque<String>, id: &str) {
+    if ids.len() == KEPT {
+        ids.pop_front();
+    }
+    ids.push_back(id.into());
 }
 
 /// All changes for as long as anybody listens.
@@ -150,6 +163,7 @@ async fn pump(
         }
         let actor = event.actor.unwrap_or_default();
         match event.action.as_deref() {
+            Some("oom") => witness.out_of_memory(&actor.id.unwrap_or_default()),
             Some("kill") => witness.signalled(&actor.id.unwrap_or_default()),
             Some("die" | "start" | "destroy") => {
                 let pod = pod_of(&actor.attributes.unwrap_or_default());

@@ -5,6 +5,7 @@
 mod address;
 mod body;
 mod events;
+mod probe;
 
 use std::{
     collections::HashMap,
@@ -18,8 +19,8 @@ use bollard::{
     Docker,
     errors::Error as ApiError,
     models::{
-        ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-        NetworkCreateRequest,
+        ContainerConfig, ContainerCreateBody, ContainerInspectResponse, ContainerState,
+        ContainerStateStatusEnum, ContainerSummary, NetworkCreateRequest,
     },
     query_parameters as query,
 };
@@ -32,14 +33,17 @@ use kfbox_store::{Code, Error, Result};
 use tokio::sync::Semaphore;
 
 use super::{
-    BOX_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network, Observed,
-    POD_LABEL, PodId, State, UID_LABEL, Want, unavailable,
+    BOX_LABEL, CONTAINER_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network,
+    Observed, POD_LABEL, PodId, ROLE_LABEL, SANDBOX_ROLE, SandboxWant, State, UID_LABEL, Want,
+    unavailable,
 };
 use address::Address;
 use events::Witness;
 
 /// How long any engine call but start, pull and commit may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How much later than a container's end the engine may tell that it ran out of memory.
+const OOM_NEWS: Duration = Duration::from_millis(150);
 /// Starts that run at once per CPU: more only make each other slow inside the engine.
 const STARTS_PER_CPU: usize = 2;
 
@@ -80,39 +84,84 @@ impl DockerDriver {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All networks of this name, the oldest first. The engine does not keep names unique: a request of a daemon
+    /// that was killed may have been carried out after the next one's.
+    async fn networks_named(&self, name: &str) -> Result<Vec<bollard::models::Network>> {
+        let mut filters = self.filter();
+        filters.insert("name".into(), vec![name.into()]);
+        let options = query::ListNetworksOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let list = self.docker()?.list_networks(Some(options));
+        let mut found = call("networks", list).await?;
+        // The engine's filter takes parts of names too.
+        found.retain(|n| n.name.as_deref() == Some(name));
+        found.sort_by_key(|n| (n.created.clone(), n.id.clone()));
+        Ok(found)
+    }
+
     async fn find_or_make_network(&self, namespace: &str) -> Result<Network> {
         let name = format!("kfbox-{}-{namespace}", self.box_id);
         for _ in 0..2 {
-            let inspect = self
-                .docker()?
-                .inspect_network(&name, None::<query::InspectNetworkOptions>);
-            match call("network", inspect).await {
-                Ok(network) => {
-                    let gateway = network
-                        .ipam
-                        .and_then(|i| i.config)
-                        .unwrap_or_default()
-                        .into_iter()
-                        .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
-                        .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
-                    return Ok(Network { name, gateway });
+            let mut found = self.networks_named(&name).await?.into_iter();
+            if let Some(network) = found.next() {
+                for other in found.filter_map(|n| n.id) {
+                    // Fails while something is in it; then it goes with the namespace.
+                    let _ = call("network remove", self.docker()?.remove_network(&other)).await;
                 }
-                Err(e) if is(&e, Code::NotFound) => {
-                    let request = NetworkCreateRequest {
-                        name: name.clone(),
-                        labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
-                        ..Default::default()
-                    };
-                    match call("network create", self.docker()?.create_network(request)).await {
-                        Ok(_) => {}
-                        Err(e) if is(&e, Code::Conflict) => {}
-                        Err(e) => return Err(e),
-                    }
-                }
+                let gateway = network
+                    .ipam
+                    .and_then(|i| i.config)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .find_map(|c| c.gateway?.parse::<IpAddr>().ok())
+                    .ok_or_else(|| unavailable(format!("network {name} has no gateway")))?;
+                let id = network.id.unwrap_or(name);
+                return Ok(Network { name: id, gateway });
+            }
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                labels: Some(HashMap::from([(BOX_LABEL.into(), self.box_id.clone())])),
+                ..Default::default()
+            };
+            match call("network create", self.docker()?.create_network(request)).await {
+                Ok(_) => {}
+                Err(e) if is(&e, Code::Conflict) => {}
                 Err(e) => return Err(e),
             }
         }
         Err(unavailable(format!("network {name} cannot be made")))
+    }
+
+    async fn summaries(
+        &self,
+        filters: HashMap<String, Vec<String>>,
+    ) -> Result<Vec<ContainerSummary>> {
+        let options = query::ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
+        call("list", self.docker()?.list_containers(Some(options))).await
+    }
+
+    async fn make(&self, name: &str, body: ContainerCreateBody) -> Result<bool> {
+        let options = query::CreateContainerOptionsBuilder::default()
+            .name(name)
+            .build();
+        match call(
+            "create",
+            self.docker()?.create_container(Some(options), body),
+        )
+        .await
+        {
+            Ok(_) => Ok(true),
+            // Deterministic names: ours from before a crash.
+            Err(e) if is(&e, Code::Conflict) => Ok(false),
+            Err(e) => {
+                self.networks().clear();
+                Err(e)
+            }
+        }
     }
 
     fn filter(&self) -> HashMap<String, Vec<String>> {
@@ -156,6 +205,21 @@ fn is(e: &Error, code: Code) -> bool {
     e.code == code
 }
 
+/// Whether it was killed a moment ago, and the engine does not say that memory was the reason.
+fn ended_by_sigkill(inspect: &ContainerInspectResponse) -> bool {
+    let Some(state) = &inspect.state else {
+        return false;
+    };
+    let finished = state.finished_at.as_deref().unwrap_or_default();
+    let age = finished
+        .parse::<jiff::Timestamp>()
+        .map(|at| jiff::Timestamp::now().duration_since(at));
+    state.exit_code == Some(137)
+        && state.oom_killed != Some(true)
+        && state.running != Some(true)
+        && age.is_ok_and(|age| age.as_secs() < 1)
+}
+
 fn pod_of(labels: &HashMap<String, String>) -> PodId {
     let get = |k: &str| labels.get(k).cloned().unwrap_or_default();
     PodId {
@@ -169,8 +233,29 @@ impl DockerDriver {
     fn observed(&self, inspect: ContainerInspectResponse) -> Observed {
         let id = inspect.id.unwrap_or_default();
         let state = self.state(&id, inspect.state.unwrap_or_default());
+        let labels = inspect.config.and_then(|c| c.labels).unwrap_or_default();
+        let joins = inspect.host_config.and_then(|h| h.network_mode);
+        let ip = inspect
+            .network_settings
+            .and_then(|n| n.networks)
+            .unwrap_or_default()
+            .into_values()
+            .find_map(|n| n.ip_address?.parse().ok());
         Observed {
-            pod: pod_of(&inspect.config.and_then(|c| c.labels).unwrap_or_default()),
+            name: inspect
+                .name
+                .unwrap_or_default()
+                .trim_start_matches('/')
+                .into(),
+            pod: pod_of(&labels),
+            container: labels.get(CONTAINER_LABEL).cloned().unwrap_or_default(),
+            sandbox: labels.get(ROLE_LABEL).is_some_and(|r| r == SANDBOX_ROLE),
+            joins: joins
+                .as_deref()
+                .and_then(|mode| mode.strip_prefix("container:"))
+                .unwrap_or_default()
+                .into(),
+            ip,
             image_id: inspect.image.unwrap_or_default(),
             state,
             id,
@@ -191,7 +276,7 @@ impl DockerDriver {
                 | ContainerStateStatusEnum::REMOVING,
             ) => {
                 let code = i32::try_from(s.exit_code.unwrap_or(-1)).unwrap_or(-1);
-                let oom = s.oom_killed.unwrap_or(false);
+                let oom = s.oom_killed.unwrap_or(false) || self.witness.oom(id);
                 let finished_at = s.finished_at.unwrap_or_default();
                 State::Exited(Exit {
                     interrupted: !oom && self.witness.interrupted(id, code, &finished_at),
@@ -214,49 +299,58 @@ impl Driver for DockerDriver {
             .docker()?
             .inspect_container(name, None::<query::InspectContainerOptions>);
         match call("inspect", inspect).await {
-            Ok(inspect) => Ok(Some(self.observed(inspect))),
+            Ok(inspect) => {
+                if ended_by_sigkill(&inspect) {
+                    // The news that it ran out of memory may be on its way.
+                    tokio::time::sleep(OOM_NEWS).await;
+                }
+                Ok(Some(self.observed(inspect)))
+            }
             Err(e) if is(&e, Code::NotFound) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    async fn list(&self) -> Result<Vec<(String, Observed)>> {
-        let options = query::ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&self.filter())
-            .build();
+    async fn list(&self) -> Result<Vec<Observed>> {
         let mut found = Vec::new();
-        for summary in call("list", self.docker()?.list_containers(Some(options))).await? {
+        for summary in self.summaries(self.filter()).await? {
             let Some(id) = summary.id else { continue };
             // The summary lacks exit codes; a container that is gone by now is simply not listed.
-            if let Some(observed) = self.observe(&id).await? {
-                let name = summary.names.unwrap_or_default().into_iter().next();
-                let name = name.unwrap_or_default().trim_start_matches('/').to_string();
-                found.push((name, observed));
-            }
+            found.extend(self.observe(&id).await?);
         }
         Ok(found)
     }
 
+    async fn of_pod(&self, uid: &str) -> Result<Vec<String>> {
+        let mut filter = self.filter();
+        filter
+            .entry("label".into())
+            .or_default()
+            .push(format!("{UID_LABEL}={uid}"));
+        let names = self.summaries(filter).await?.into_iter();
+        Ok(names
+            .filter_map(|s| s.names?.into_iter().next())
+            .map(|name| name.trim_start_matches('/').to_string())
+            .collect())
+    }
+
     async fn create(&self, want: &Want) -> Result<bool> {
-        let options = query::CreateContainerOptionsBuilder::default()
-            .name(&want.name)
-            .build();
-        let body = body::create_body(want, &self.box_id);
-        match call(
-            "create",
-            self.docker()?.create_container(Some(options), body),
-        )
-        .await
-        {
-            Ok(_) => Ok(true),
-            // Deterministic names: ours from before a crash.
-            Err(e) if is(&e, Code::Conflict) => Ok(false),
-            Err(e) => {
-                self.networks().clear();
-                Err(e)
-            }
-        }
+        self.make(&want.name, body::create_body(want, &self.box_id))
+            .await
+    }
+
+    async fn create_sandbox(&self, want: &SandboxWant) -> Result<bool> {
+        self.make(&want.name, body::sandbox_body(want, &self.box_id))
+            .await
+    }
+
+    async fn exec_status(
+        &self,
+        name: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Option<i64>> {
+        self.exec_to_end(name, command, limit).await
     }
 
     async fn start(&self, name: &str) -> Result<()> {
@@ -407,10 +501,18 @@ impl Driver for DockerDriver {
     async fn remove_network(&self, namespace: &str) -> Result<()> {
         self.networks().remove(namespace);
         let name = format!("kfbox-{}-{namespace}", self.box_id);
-        match call("network remove", self.docker()?.remove_network(&name)).await {
-            Err(e) if !is(&e, Code::NotFound) => Err(e),
-            _ => Ok(()),
+        for id in self
+            .networks_named(&name)
+            .await?
+            .into_iter()
+            .filter_map(|n| n.id)
+        {
+            match call("network remove", self.docker()?.remove_network(&id)).await {
+                Err(e) if !is(&e, Code::NotFound) => return Err(e),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     async fn describe(&self) -> Result<String> {

@@ -7,6 +7,8 @@ mod pods;
 mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_env;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use kfbox_store::{
     Object, Result,
     kinds::{
         cluster::SERVICE,
-        core::{POD, Phase, PodStatus, READY_AT, reason},
+        core::{GANG, POD, Phase, PodStatus, READY_AT, reason},
         train::{
             Framework, JOB_NAME, JOB_ROLE, OPERATOR, REPLICA_INDEX, REPLICA_TYPE, ReplicaSpec,
             Special,
@@ -16,8 +16,6 @@ use serde_json::{Value, json};
 
 use super::env::{self, Place, View};
 
-/// On Pods that are placed together or not at all: `<owner's uid>/<number of Pods>`.
-pub const GANG: &str = "kfbox.dev/gang";
 /// The restart policy that the box itself follows: the engine does not know it.
 pub const EXIT_CODE: &str = "ExitCode";
 

@@ -1,26 +1,46 @@
-//! A Pod's output: from the engine while its container is there, from a file of the box afterwards. Kept with
-//! times, so that every way of asking works on both.
+//! A container's output: from the engine while its container is there, from a file of the box afterwards. Kept
+//! with times, so that every way of asking works on both.
+//!
+//! Files lie under `logs/<namespace>/<pod>/<uid>/<container>.log`; the output before the last restart beside it as
+//! `<container>.previous.log`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
+use k8s_openapi::api::core::v1::PodSpec;
 use kfbox_store::{
     Code, Error, Object, Result,
-    kinds::core::{Phase, PodStatus},
+    kinds::core::{DEFAULT_CONTAINER, PodStatus},
 };
 use kfbox_web::{LogOptions, LogStream};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use super::{Ctx, want};
+use super::{
+    Ctx,
+    containers::{all, container_name, restarts},
+};
 use crate::driver::LogQuery;
 
+/// The folder of all logs of Pods of this name.
+pub fn dir(ctx: &Ctx, namespace: &str, pod: &str) -> PathBuf {
+    ctx.data.join("logs").join(namespace).join(pod)
+}
+
+/// The file of a container's saved output, or of its output before the last restart.
+pub fn file(ctx: &Ctx, pod: &Object, container: &str, previous: bool) -> PathBuf {
+    let uid = pod.metadata.uid.get(..8).unwrap_or(&pod.metadata.uid);
+    let suffix = if previous { "previous.log" } else { "log" };
+    dir(ctx, &pod.metadata.namespace, &pod.metadata.name)
+        .join(uid)
+        .join(format!("{container}.{suffix}"))
+}
+
 /// Copies a container's output to the box's own file, whole or not at all.
-pub(super) async fn keep(ctx: &Ctx, pod: &Object, container: &str) -> Result<()> {
-    let file = ctx.log_file(&pod.metadata.namespace, &pod.metadata.name);
+pub(super) async fn keep(ctx: &Ctx, container: &str, file: &Path) -> Result<()> {
     let part = file.with_extension("part");
     let io = |e: std::io::Error| {
         let code = if e.kind() == std::io::ErrorKind::StorageFull {
@@ -44,28 +64,67 @@ pub(super) async fn keep(ctx: &Ctx, pod: &Object, container: &str) -> Result<()>
         }
     }
     out.flush().await.map_err(io)?;
-    tokio::fs::rename(&part, &file).await.map_err(io)
+    tokio::fs::rename(&part, file).await.map_err(io)
 }
 
-/// A Pod's output, with what `web` was asked for.
+/// The container that is meant.
+fn chosen(pod: &Object, spec: &PodSpec, asked: Option<&str>) -> Result<String> {
+    let names: Vec<&str> = all(spec).map(|c| c.name.as_str()).collect();
+    let name = &pod.metadata.name;
+    match asked.filter(|c| !c.is_empty()) {
+        Some(asked) if names.contains(&asked) => Ok(asked.into()),
+        Some(asked) => Err(Error::invalid(format!(
+            "container {asked} is not valid for pod {name}"
+        ))),
+        None => {
+            let default = pod.metadata.annotations.get(DEFAULT_CONTAINER);
+            if let Some(default) = default.filter(|d| names.contains(&d.as_str())) {
+                return Ok(default.clone());
+            }
+            match spec.containers.as_slice() {
+                [only] if names.len() == 1 => Ok(only.name.clone()),
+                _ => Err(Error::invalid(format!(
+                    "a container name must be specified for pod {name}, choose one of: [{}]",
+                    names.join(" ")
+                ))),
+            }
+        }
+    }
+}
+
+/// A container's output, with what `web` was asked for.
 ///
 /// # Errors
-/// `Precondition` while its container waits to start, `Unavailable` when the engine does not answer.
+/// `Invalid` for a container that the Pod does not have, `Precondition` while it waits to start, `Unavailable` when
+/// the engine does not answer.
 pub async fn logs(ctx: &Ctx, pod: &Object, options: LogOptions) -> Result<LogStream> {
-    let name = want::container_name(&ctx.box_id, pod);
-    let file = ctx.log_file(&pod.metadata.namespace, &pod.metadata.name);
+    let spec: PodSpec = pod.spec()?;
+    let status: PodStatus = pod.status()?;
+    let container = chosen(pod, &spec, options.container.as_deref())?;
+    let saved_at = file(ctx, pod, &container, options.previous);
     let since = options.since.map(|at| at.as_second());
-    let stamped = if tokio::fs::try_exists(&file).await.unwrap_or(false) {
-        saved(file, options.tail_lines, since).await?
+    let stamped = if tokio::fs::try_exists(&saved_at).await.unwrap_or(false) {
+        saved(saved_at, options.tail_lines, since).await?
     } else {
-        let status: PodStatus = pod.status()?;
-        if status.phase == Phase::Pending && status.container_statuses.is_empty() {
+        let now = status.container(&container);
+        let state = now.and_then(|c| c.state.as_ref());
+        let waiting = state.and_then(|s| s.waiting.as_ref());
+        let runs = state.is_some_and(|s| s.running.is_some() || s.terminated.is_some());
+        let name = &pod.metadata.name;
+        // A container that waits for its next start has the output of its last one.
+        let before = now.is_some_and(|c| c.last_state.is_some())
+            && waiting.is_some_and(|w| w.reason.as_deref() == Some("CrashLoopBackOff"));
+        if options.previous && !before {
+            return Err(Error::invalid(format!(
+                "previous terminated container \"{container}\" in pod \"{name}\" not found"
+            )));
+        }
+        if !runs && !before {
+            let why = waiting.and_then(|w| w.reason.clone());
+            let why = why.unwrap_or_else(|| "ContainerCreating".into());
             return Err(Error::new(
                 Code::Precondition,
-                format!(
-                    "container of pod \"{}\" is waiting to start",
-                    pod.metadata.name
-                ),
+                format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}"),
             ));
         }
         let query = LogQuery {
@@ -73,7 +132,8 @@ pub async fn logs(ctx: &Ctx, pod: &Object, options: LogOptions) -> Result<LogStr
             tail: options.tail_lines,
             since,
         };
-        ctx.driver.logs(&name, query).await?
+        let in_engine = container_name(&ctx.box_id, pod, &container, restarts(&status, &container));
+        ctx.driver.logs(&in_engine, query).await?
     };
     Ok(if options.timestamps {
         stamped

@@ -6,13 +6,13 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::{PodSpec, ResourceRequirements, Volume},
+    api::core::v1::{Container, PodSpec, ResourceRequirements, Volume},
     apimachinery::pkg::api::resource::Quantity,
 };
 use kfbox_store::{Error, Object, Result, kinds::core::STORE_VOLUME};
 
 use crate::{
-    driver::{Image, Mount, Network, PodId, Want},
+    driver::{Image, Mount, Network, PodId, SandboxWant, Want},
     reconcile::Ctx,
 };
 
@@ -27,25 +27,44 @@ pub const BOX_NAMES: &[&str] = &[
     "ml-pipeline.kubeflow.svc.cluster.local",
 ];
 
-/// The container's name: unique in the engine, the same after every crash.
-pub(super) fn container_name(box_id: &str, pod: &Object) -> String {
-    let uid = pod.metadata.uid.get(..8).unwrap_or(&pod.metadata.uid);
-    format!(
-        "kfbox-{box_id}-{}-{}-{uid}",
-        pod.metadata.namespace, pod.metadata.name
-    )
+/// Works out a Pod's sandbox, but for its name and image.
+pub(super) fn sandbox(
+    _ctx: &Ctx,
+    pod: &Object,
+    spec: &PodSpec,
+    network: &Network,
+) -> Result<SandboxWant> {
+    let hostname = spec.hostname.as_ref().unwrap_or(&pod.metadata.name);
+    Ok(SandboxWant {
+        pod: pod_id(pod),
+        hostname: hostname.chars().take(63).collect(),
+        network: network.name.clone(),
+        hosts: BOX_NAMES
+            .iter()
+            .map(|n| (n.to_string(), network.gateway))
+            .collect(),
+        ..Default::default()
+    })
 }
 
-/// Works out the container of a Pod.
-pub(super) fn want(
+fn pod_id(pod: &Object) -> PodId {
+    PodId {
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+    }
+}
+
+/// Works out one container of a Pod.
+pub(super) async fn container(
     ctx: &Ctx,
     pod: &Object,
     spec: &PodSpec,
-    name: &str,
+    container: &Container,
     image: &Image,
-    network: &Network,
+    name: &str,
+    sandbox: &str,
 ) -> Result<Want> {
-    let container = &spec.containers[0];
     let limits = limits(container.resources.as_ref())?;
     let mut env = Vec::new();
     for var in container.env.iter().flatten() {
@@ -57,7 +76,7 @@ pub(super) fn want(
                 .unwrap_or_default();
             env.push((var.name.clone(), field(pod, path).ok_or_else(|| {
                 Error::invalid(format!(
-                    "spec.containers[0].env[{}].valueFrom: only fieldRef to metadata.name, .namespace, .uid, .labels['x'] and .annotations['x'] is supported",
+                    "env[{}].valueFrom: only fieldRef to metadata.name, .namespace, .uid, .labels['x'] and .annotations['x'] is supported",
                     var.name
                 ))
             })?));
@@ -89,7 +108,7 @@ pub(super) fn want(
             image.name
         )));
     }
-    let volumes = volumes(ctx, spec)?;
+    let volumes = volumes(ctx, spec, container)?;
     Ok(Want {
         name: name.into(),
         image: image.name.clone(),
@@ -98,22 +117,15 @@ pub(super) fn want(
         env,
         working_dir: container.working_dir.clone().unwrap_or_default(),
         user,
-        hostname: pod.metadata.name.chars().take(63).collect(),
-        pod: PodId {
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-        },
+        container: container.name.clone(),
+        pod: pod_id(pod),
         memory: limits.memory.unwrap_or(ctx.metrics.default_memory),
         nano_cpus: limits.nano_cpus,
         shm: volumes.shm.unwrap_or(SHM),
         tmpfs: volumes.tmpfs,
         mounts: volumes.mounts,
-        network: network.name.clone(),
-        hosts: BOX_NAMES
-            .iter()
-            .map(|n| (n.to_string(), network.gateway))
-            .collect(),
+        sandbox: sandbox.into(),
+        ..Default::default()
     })
 }
 
@@ -130,21 +142,20 @@ fn limits(resources: Option<&ResourceRequirements>) -> Result<Limits> {
         .into_iter()
         .flatten()
     {
-        let value = parse_quantity(quantity).map_err(|e| {
-            Error::invalid(format!("spec.containers[0].resources.limits.{name}: {e}"))
-        })?;
+        let value = parse_quantity(quantity)
+            .map_err(|e| Error::invalid(format!("resources.limits.{name}: {e}")))?;
         match name.as_str() {
             "memory" if value >= 6_291_456.0 => out.memory = Some(value as u64),
             "memory" => {
                 return Err(Error::invalid(
-                    "spec.containers[0].resources.limits.memory: at least 6Mi, the engine's minimum",
+                    "resources.limits.memory: at least 6Mi, the engine's minimum",
                 ));
             }
             "cpu" => out.nano_cpus = (value * 1e9) as u64,
             "ephemeral-storage" => {}
             _ => {
                 return Err(Error::invalid(format!(
-                    "spec.containers[0].resources.limits.{name}: this box has no such resource"
+                    "resources.limits.{name}: this box has no such resource"
                 )));
             }
         }
@@ -152,17 +163,34 @@ fn limits(resources: Option<&ResourceRequirements>) -> Result<Limits> {
     Ok(out)
 }
 
-/// A Pod's own memory limit in bytes, if it has one.
-pub(super) fn memory_limit(spec: &PodSpec) -> Option<u64> {
-    limits(spec.containers.first()?.resources.as_ref())
-        .ok()?
-        .memory
+/// A container's own memory limit in bytes, if it has one.
+pub(super) fn memory_limit(container: &Container) -> Option<u64> {
+    limits(container.resources.as_ref()).ok()?.memory
 }
 
-/// What a Pod asks to be reserved: CPUs and bytes. Requests default to limits, as in Kubernetes.
+/// What a Pod asks to be reserved: CPUs and bytes. As in Kubernetes: the sum of its containers and sidecars, or
+/// what an init container needs beside the sidecars before it, if that is more.
 pub fn requests(spec: &PodSpec) -> (f64, u64) {
+    let (mut sidecars, mut peak) = ((0.0, 0), (0.0_f64, 0_u64));
+    for init in spec.init_containers.iter().flatten() {
+        let own = container_requests(init);
+        let now = (sidecars.0 + own.0, sidecars.1 + own.1);
+        peak = (peak.0.max(now.0), peak.1.max(now.1));
+        if init.restart_policy.as_deref() == Some("Always") {
+            sidecars = now;
+        }
+    }
+    let all = spec.containers.iter().fold(sidecars, |sum, c| {
+        let own = container_requests(c);
+        (sum.0 + own.0, sum.1 + own.1)
+    });
+    (peak.0.max(all.0), peak.1.max(all.1))
+}
+
+/// Requests default to limits, as in Kubernetes.
+fn container_requests(container: &Container) -> (f64, u64) {
     let empty = BTreeMap::new();
-    let resources = spec.containers.first().and_then(|c| c.resources.as_ref());
+    let resources = container.resources.as_ref();
     let requests = resources
         .and_then(|r| r.requests.as_ref())
         .unwrap_or(&empty);
@@ -232,9 +260,9 @@ struct Volumes {
     shm: Option<u64>,
 }
 
-fn volumes(ctx: &Ctx, spec: &PodSpec) -> Result<Volumes> {
+fn volumes(ctx: &Ctx, spec: &PodSpec, container: &Container) -> Result<Volumes> {
     let mut out = Volumes::default();
-    for mount in spec.containers[0].volume_mounts.iter().flatten() {
+    for mount in container.volume_mounts.iter().flatten() {
         let volume = spec
             .volumes
             .iter()
@@ -242,7 +270,7 @@ fn volumes(ctx: &Ctx, spec: &PodSpec) -> Result<Volumes> {
             .find(|v| v.name == mount.name)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "spec.containers[0].volumeMounts: no volume named \"{}\" in spec.volumes",
+                    "volumeMounts: no volume named \"{}\" in spec.volumes",
                     mount.name
                 ))
             })?;
@@ -259,7 +287,7 @@ fn volumes(ctx: &Ctx, spec: &PodSpec) -> Result<Volumes> {
                         volume.name
                     ))
                 })? as u64,
-                None => memory_limit(spec).unwrap_or(ctx.metrics.default_memory),
+                None => memory_limit(container).unwrap_or(ctx.metrics.default_memory),
             };
             if mount.mount_path == "/dev/shm" {
                 out.shm = Some(size);

@@ -538,6 +538,7 @@ fn pod_spec(
         volumes: Some(volumes.volumes),
         active_deadline_seconds: settings.active_deadline_seconds.map(|s| s as i64),
         restart_policy: Some("Never".into()),
+        termination_grace_period_seconds: Some(10),
         ..Default::default()
     }
 }

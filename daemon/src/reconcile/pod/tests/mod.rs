@@ -1,0 +1,4 @@
+//! Tests of the pod room: the plan by tables, the hands on a real engine.
+
+mod engine;
+mod plan;

@@ -1,0 +1,425 @@
+//! create, update, patch, delete: one transaction each, also as a dry run.
+
+use axum::{
+    Json,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use kfbox_store::{
+    Code, Error, Kind, Object, Propagation, Ref, Selector, Txn,
+    kinds::core::{NAMESPACE, POD, POD_FINALIZER},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Shared,
+    body::{self, Body, Validation},
+    guard,
+    patch::Patch,
+    shown,
+};
+
+/// Which part of an object a write may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Everything but its status.
+    Main,
+    /// Only its status.
+    Status,
+}
+
+fn answer(status: StatusCode, object: Object, warnings: &[String]) -> Response {
+    let mut response = (status, Json(shown(object))).into_response();
+    for warning in warnings {
+        // RFC 7234's Warning header, the form that clients print: code, agent, quoted text.
+        let text: String = warning
+            .chars()
+            .filter(|c| (' '..='~').contains(c))
+            .collect();
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+/// A namespace must be there before something is put into it.
+fn namespace_exists(txn: &Txn<'_>, kind: &'static Kind, ns: &str) -> Result<(), Error> {
+    if !kind.namespaced {
+        return Ok(());
+    }
+    match txn.get(&Ref::new(&NAMESPACE, "", ns))? {
+        Some(found) if found.deleting() => Err(Error::new(
+            Code::Forbidden,
+            format!("namespace \"{ns}\" is being deleted: nothing can be made in it"),
+        )),
+        Some(_) => Ok(()),
+        None => Err(Error::not_found(format!("namespaces \"{ns}\" not found"))),
+    }
+}
+
+/// POST to a kind's address.
+pub(super) async fn create(
+    app: &Shared,
+    kind: &'static Kind,
+    ns: Option<&str>,
+    request: Request,
+) -> Result<Response, Error> {
+    let body = body::read(app, request).await?;
+    let value = body.value()?;
+    let mut warnings = body::validate(kind, &value, body.options.validation)?;
+    let mut object = body::object(kind, value)?;
+    place(kind, &mut object, ns)?;
+    if object.metadata.resource_version != 0 {
+        return Err(Error::invalid(
+            "metadata.resourceVersion: must not be set on objects to be created",
+        ));
+    }
+    object.body.remove("status");
+    warnings.extend(guard::check(kind, &object)?);
+    let dry = body.options.dry_run;
+    let made = app
+        .store
+        .write(move |txn| {
+            if dry {
+                txn.discard();
+            }
+            namespace_exists(txn, kind, &object.metadata.namespace)?;
+            txn.create(object)
+        })
+        .await?;
+    Ok(answer(StatusCode::CREATED, made, &warnings))
+}
+
+/// Puts an object into the namespace of its address.
+fn place(kind: &'static Kind, object: &mut Object, ns: Option<&str>) -> Result<(), Error> {
+    let meta = &mut object.metadata;
+    if !kind.namespaced {
+        meta.namespace.clear();
+        return Ok(());
+    }
+    match ns {
+        Some(ns) if meta.namespace.is_empty() => meta.namespace = ns.into(),
+        Some(ns) if meta.namespace != ns => {
+            return Err(Error::invalid(format!(
+                "the namespace of the provided object ({}) does not match the namespace sent on the request ({ns})",
+                meta.namespace
+            )));
+        }
+        None if meta.namespace.is_empty() => {
+            return Err(Error::invalid(
+                "metadata.namespace: required; send the object to its namespace's address",
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// PUT to an object's address.
+pub(super) async fn update(
+    app: &Shared,
+    at: Ref,
+    part: Part,
+    request: Request,
+) -> Result<Response, Error> {
+    let body = body::read(app, request).await?;
+    let value = body.value()?;
+    let mut warnings = body::validate(at.kind, &value, body.options.validation)?;
+    let mut object = body::object(at.kind, value)?;
+    place(at.kind, &mut object, Some(&at.namespace))?;
+    if object.metadata.name != at.name {
+        return Err(Error::invalid(format!(
+            "the name of the object ({}) does not match the name on the URL ({})",
+            object.metadata.name, at.name
+        )));
+    }
+    if part == Part::Main {
+        warnings.extend(guard::check(at.kind, &object)?);
+    }
+    let dry = body.options.dry_run;
+    let written = app
+        .store
+        .write(move |txn| {
+            if dry {
+                txn.discard();
+            }
+            replace(txn, &at, object, part)
+        })
+        .await?;
+    Ok(answer(StatusCode::OK, written, &warnings))
+}
+
+/// Writes a whole object over the stored one, as far as a client may.
+fn replace(txn: &mut Txn<'_>, at: &Ref, object: Object, part: Part) -> Result<Object, Error> {
+    let before = txn.fetch(at)?;
+    let sent = object.metadata.resource_version;
+    let other = !object.metadata.uid.is_empty() && object.metadata.uid != before.metadata.uid;
+    if (sent != 0 && sent != before.metadata.resource_version) || other {
+        return Err(Error::new(
+            Code::Conflict,
+            format!(
+                "Operation cannot be fulfilled on {} \"{}\": the object has been modified; please apply your changes to the latest version and try again",
+                at.kind.resource(),
+                at.name
+            ),
+        ));
+    }
+    txn.modify(at, |stored| {
+        if part == Part::Status {
+            match object.body.get("status") {
+                Some(status) => stored.body.insert("status".into(), status.clone()),
+                None => stored.body.remove("status"),
+            };
+            return Ok(());
+        }
+        let status = stored.body.remove("status");
+        let fields = stored.metadata.rest.remove("managedFields");
+        let mut new = object;
+        let had = stored
+            .metadata
+            .finalizers
+            .iter()
+            .any(|f| f == POD_FINALIZER);
+        if at.kind.kind == POD.kind
+            && had
+            && !new.metadata.finalizers.iter().any(|f| f == POD_FINALIZER)
+        {
+            // The room that runs Pods drops it, when the container is gone.
+            new.metadata.finalizers.push(POD_FINALIZER.into());
+        }
+        stored.body = new.body;
+        stored.body.remove("status");
+        if let Some(status) = status {
+            stored.body.insert("status".into(), status);
+        }
+        let generate_name = stored.metadata.generate_name.take();
+        stored.metadata.labels = new.metadata.labels;
+        stored.metadata.annotations = new.metadata.annotations;
+        stored.metadata.finalizers = new.metadata.finalizers;
+        stored.metadata.owner_references = new.metadata.owner_references;
+        stored.metadata.rest = new.metadata.rest;
+        stored.metadata.generate_name = generate_name;
+        if let Some(fields) = fields {
+            stored
+                .metadata
+                .rest
+                .entry("managedFields")
+                .or_insert(fields);
+        }
+        Ok(())
+    })
+}
+
+/// PATCH to an object's address.
+pub(super) async fn patch(
+    app: &Shared,
+    at: Ref,
+    part: Part,
+    request: Request,
+) -> Result<Response, Error> {
+    let body = body::read(app, request).await?;
+    let patch = Patch::parse(at.kind, &body)?;
+    let applies = matches!(patch, Patch::Apply(..));
+    let options = (body.options.dry_run, body.options.validation);
+    let (made, object, warnings) = app
+        .store
+        .write(move |txn| {
+            let (dry, validation) = options;
+            if dry {
+                txn.discard();
+            }
+            let current = txn.get(&at)?;
+            if current.is_none() && !applies {
+                txn.fetch(&at)?;
+            }
+            let new = current.is_none();
+            let value = match &current {
+                Some(object) => Some(serde_json::to_value(object).map_err(Error::internal)?),
+                None => None,
+            };
+            let patched = patch.to(at.kind, value)?;
+            let (object, warnings) = patched_object(&at, patched, part, validation)?;
+            if new {
+                namespace_exists(txn, at.kind, &at.namespace)?;
+                return Ok((true, txn.create(object)?, warnings));
+            }
+            Ok((false, replace(txn, &at, object, part)?, warnings))
+        })
+        .await?;
+    let status = if made {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(answer(status, object, &warnings))
+}
+
+fn patched_object(
+    at: &Ref,
+    mut value: Value,
+    part: Part,
+    validation: Validation,
+) -> Result<(Object, Vec<String>), Error> {
+    let fields = value.pointer("/metadata/managedFields").cloned();
+    if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.remove("managedFields");
+        meta.entry("name").or_insert_with(|| at.name.clone().into());
+    }
+    let mut warnings = body::validate(at.kind, &value, validation)?;
+    let mut object = body::object(at.kind, value)?;
+    place(at.kind, &mut object, Some(&at.namespace))?;
+    if object.metadata.name != at.name {
+        return Err(Error::invalid("metadata.name: cannot be changed"));
+    }
+    if part == Part::Main {
+        warnings.extend(guard::check(at.kind, &object)?);
+    }
+    if let Some(fields) = fields {
+        object.metadata.rest.insert("managedFields".into(), fields);
+    }
+    Ok((object, warnings))
+}
+
+/// What a client says with a delete.
+#[derive(Clone, Default)]
+struct DeleteOptions {
+    propagation: Propagation,
+    uid: Option<String>,
+    version: Option<String>,
+    grace: Option<i64>,
+    dry_run: bool,
+}
+
+impl DeleteOptions {
+    fn parse(body: &Body) -> Result<Self, Error> {
+        let value = if body.bytes.iter().all(u8::is_ascii_whitespace) {
+            json!({})
+        } else {
+            body.value()?
+        };
+        let query = |name: &str| body.query.get(name).cloned();
+        let policy = value["propagationPolicy"]
+            .as_str()
+            .map(Into::into)
+            .or_else(|| query("propagationPolicy"));
+        let orphan = value["orphanDependents"].as_bool() == Some(true);
+        let propagation = match policy.as_deref() {
+            Some("Orphan") => Propagation::Orphan,
+            None if orphan => Propagation::Orphan,
+            // What is owned goes in the same transaction: background and foreground are the same here.
+            None | Some("Background" | "Foreground") => Propagation::Cascade,
+            Some(other) => {
+                return Err(Error::invalid(format!(
+                    "propagationPolicy: \"{other}\" must be Background, Foreground or Orphan"
+                )));
+            }
+        };
+        let text = |pointer: &str| {
+            value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .map(Into::into)
+        };
+        Ok(Self {
+            propagation,
+            uid: text("/preconditions/uid"),
+            version: text("/preconditions/resourceVersion"),
+            grace: value["gracePeriodSeconds"]
+                .as_i64()
+                .or_else(|| query("gracePeriodSeconds")?.parse().ok()),
+            dry_run: body.options.dry_run
+                || value["dryRun"].as_array().is_some_and(|d| !d.is_empty()),
+        })
+    }
+
+    fn run(&self, txn: &mut Txn<'_>, at: &Ref) -> Result<Object, Error> {
+        let before = txn.fetch(at)?;
+        let version = before.metadata.resource_version.to_string();
+        let wrong = |wanted: &Option<String>, is: &str| wanted.as_deref().is_some_and(|w| w != is);
+        if wrong(&self.uid, &before.metadata.uid) || wrong(&self.version, &version) {
+            return Err(Error::new(
+                Code::Conflict,
+                format!(
+                    "Precondition failed on {} \"{}\": it is another one, or has changed",
+                    at.kind.resource(),
+                    at.name
+                ),
+            ));
+        }
+        if let Some(grace) = self
+            .grace
+            .filter(|_| at.kind.kind == POD.kind && !before.deleting())
+        {
+            txn.modify(at, |pod| {
+                let rest = &mut pod.metadata.rest;
+                rest.insert("deletionGracePeriodSeconds".into(), grace.max(0).into());
+                Ok(())
+            })?;
+        }
+        let gone = txn.delete(at, self.propagation)?;
+        gone.ok_or_else(|| Error::internal("an object vanished inside a transaction"))
+    }
+}
+
+/// DELETE to an object's address.
+pub(super) async fn delete(app: &Shared, at: Ref, request: Request) -> Result<Response, Error> {
+    let body = body::read(app, request).await?;
+    let options = DeleteOptions::parse(&body)?;
+    let r = at.clone();
+    let gone = app
+        .store
+        .write(move |txn| {
+            if options.dry_run {
+                txn.discard();
+            }
+            options.run(txn, &r)
+        })
+        .await?;
+    if gone.deleting() {
+        // It goes when its finalizers have been dealt with; clients poll.
+        return Ok(answer(StatusCode::OK, gone, &[]));
+    }
+    Ok(Json(json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "details": {"name": at.name, "group": at.kind.group, "kind": at.kind.plural, "uid": gone.metadata.uid},
+    }))
+    .into_response())
+}
+
+/// DELETE to a kind's address: all that the selectors want.
+pub(super) async fn delete_all(
+    app: &Shared,
+    kind: &'static Kind,
+    ns: Option<&str>,
+    request: Request,
+) -> Result<Response, Error> {
+    let body = body::read(app, request).await?;
+    let options = DeleteOptions::parse(&body)?;
+    let text = |name: &str| body.query.get(name).map(String::as_str).unwrap_or_default();
+    let selector = Selector::parse(ns, text("labelSelector"), text("fieldSelector"))?;
+    let found = app.store.list(kind, selector).await?.items;
+    app.store
+        .write(move |txn| {
+            if options.dry_run {
+                txn.discard();
+            }
+            for object in &found {
+                let at = Ref::new(kind, &object.metadata.namespace, &object.metadata.name);
+                match options.run(txn, &at) {
+                    // Gone since the list, perhaps with its owner a moment ago.
+                    Err(e) if e.code == Code::NotFound => {}
+                    Err(e) => return Err(e),
+                    Ok(_) => {}
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(
+        Json(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+            .into_response(),
+    )
+}
