@@ -92,7 +92,12 @@ impl Reconciler for Jobs {
         match done {
             Ok(true) => Ok(after),
             Ok(false) => Ok(Action::After(TAKEN)),
-            Err(e) if matches!(e.code, Code::Invalid | Code::Unsupported) => {
+            Err(e)
+                if matches!(
+                    e.code,
+                    Code::Invalid | Code::Unprocessable | Code::Unsupported
+                ) =>
+            {
                 self.fail(key, &job, framework, &e).await
             }
             Err(e) => Err(e),

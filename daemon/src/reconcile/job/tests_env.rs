@@ -240,6 +240,9 @@ fn upstreams_samples_become_pods() {
         };
         let mut job: Object = serde_saphyr::from_str(&text).unwrap();
         job.metadata.namespace = "kubeflow".into();
+        if let Some(prefix) = job.metadata.generate_name.clone() {
+            job.metadata.name = format!("{prefix}x");
+        }
         let framework = Framework::of(&job.api_version, &job.kind).unwrap();
         let mut life = Life::of(framework, job);
         life.settle();
