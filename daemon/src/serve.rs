@@ -31,8 +31,8 @@ use crate::{
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
     reconcile::{
-        Ctx, batch, deployment, environment, gc, namespace, pod, run, schedule, statefulset, task,
-        trainjob, volume,
+        Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, statefulset,
+        task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -204,6 +204,7 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             2,
         ),
         room(Arc::new(volume::Volumes(ctx.clone())), Waker::new(), 2),
+        room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(

@@ -6,6 +6,7 @@ pub mod dag;
 pub mod deployment;
 pub mod environment;
 pub mod gc;
+pub mod job;
 pub mod namespace;
 pub mod pod;
 pub mod run;

@@ -15,7 +15,7 @@ use kfbox_store::{
 };
 use kfbox_web::LogOptions;
 use serde_json::{Value, json};
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::runtime::Runtime;
 
 use super::super::{Pods, Pool, logs};
 use crate::{

@@ -1,0 +1,94 @@
+//! Frameworks that want to know the whole cluster as JSON: TensorFlow and Apache MXNet.
+
+use serde_json::{Map, json};
+
+use super::{Place, Vars, View};
+
+/// `TF_CONFIG`, when there is more than one Pod.
+pub fn tensorflow(view: &View<'_>, place: Place) -> Vars {
+    if view.total() <= 1 {
+        return vec![];
+    }
+    let role = place.role.to_lowercase();
+    let task = json!({"type": role, "index": place.index});
+    let hosts = |role: &str| -> Vec<String> {
+        let port = view.port(role);
+        let name = |host: String| format!("{host}.{}.svc:{port}", view.namespace);
+        view.hosts(role).into_iter().map(name).collect()
+    };
+    let config = if view.special.enable_dynamic_worker {
+        let (workers, servers) = (hosts("Worker"), hosts("PS"));
+        let own = usize::try_from(place.index).unwrap_or(0);
+        let mut sparse = Map::new();
+        match place.role {
+            "PS" => {
+                sparse.insert(
+                    "ps".into(),
+                    json!(servers.get(own).into_iter().collect::<Vec<_>>()),
+                );
+            }
+            _ => {
+                sparse.insert("ps".into(), json!(servers));
+                if place.role == "Worker"
+                    && let Some(host) = workers.get(own)
+                {
+                    sparse.insert("worker".into(), json!({place.index.to_string(): host}));
+                }
+            }
+        }
+        json!({"sparseCluster": sparse, "task": task})
+    } else {
+        // An evaluator looks on: TensorFlow wants it outside of the cluster that trains.
+        let cluster: Map<_, _> = view
+            .replicas
+            .iter()
+            .filter(|(role, _)| *role != "Evaluator")
+            .map(|(role, _)| (role.to_lowercase(), json!(hosts(role))))
+            .collect();
+        json!({"cluster": cluster, "task": task, "environment": "cloud"})
+    };
+    vec![("TF_CONFIG", config.to_string())]
+}
+
+/// `MX_CONFIG` and ps-lite's `DMLC_*`.
+pub fn mxnet(view: &View<'_>, place: Place) -> Vars {
+    let role = place.role.to_lowercase();
+    let cluster: Map<_, _> = view
+        .replicas
+        .iter()
+        .map(|(role, _)| {
+            let port = view.port(role);
+            let hosts = view.hosts(role).into_iter();
+            let hosts: Vec<_> = hosts.map(|url| json!({"url": url, "port": port})).collect();
+            (role.to_lowercase(), json!(hosts))
+        })
+        .collect();
+    let labels: Map<_, _> = view
+        .replicas
+        .iter()
+        .map(|(role, spec)| {
+            let meta = spec.template.metadata.as_ref();
+            let label = meta.and_then(|m| m.annotations.as_ref()?.get("tuner-server-key"));
+            (
+                role.to_lowercase(),
+                json!(label.cloned().unwrap_or_default()),
+            )
+        })
+        .collect();
+    let config = json!({
+        "cluster": cluster, "labels": labels, "task": {"type": role, "index": place.index},
+    });
+    let mut vars = vec![
+        ("MX_CONFIG", config.to_string()),
+        ("DMLC_PS_ROOT_PORT", view.port("Scheduler").to_string()),
+        ("DMLC_PS_ROOT_URI", view.host("Scheduler", 0)),
+        ("DMLC_NUM_SERVER", view.count("Server").to_string()),
+        ("DMLC_NUM_WORKER", view.count("Worker").to_string()),
+        ("DMLC_ROLE", role),
+        ("DMLC_USE_KUBERNETES", "1".into()),
+    ];
+    if place.role == "Worker" {
+        vars.push(("DMLC_WORKER_ID", place.index.to_string()));
+    }
+    vars
+}
