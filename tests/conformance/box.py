@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Callable, TypeVar
@@ -17,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # A daemon that leaks must fail its test, not take the machine down.
 ADDRESS_SPACE = 4 << 30
 T = TypeVar("T")
+KUBECTL = pathlib.Path(sys.executable).parent / "kubectl"
 
 
 def binary() -> pathlib.Path:
@@ -78,8 +80,24 @@ class Box:
 
         said = until("the box is ready", 30, ready)
         self.url: str = said["ui"]
+        (self.folder / "kubeconfig").unlink(missing_ok=True)
         self.token = pathlib.Path(said["admin_token_file"]).read_text().strip()
         self.id: str = json.loads((self.data / "box.json").read_text())["id"]
+
+    def kubeconfig(self) -> pathlib.Path:
+        """A kubeconfig of the administrator's, as `kfbox kubeconfig` writes it. Made anew after each start: the port changes."""
+        path = self.folder / "kubeconfig"
+        subprocess.run([binary(), "kubeconfig", "--data-dir", self.data, "--file", path], check=True, timeout=30)
+        return path
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout: int = 120) -> str:
+        """Runs the real kubectl, which PyPI carries; answers what it printed."""
+        config = self.folder / "kubeconfig"
+        if not config.exists():
+            self.kubeconfig()
+        done = subprocess.run([KUBECTL, "--kubeconfig", config, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
+        assert not check or done.returncode == 0, f"kubectl {' '.join(args)}: {done.stderr}{done.stdout}"
+        return done.stdout if check else done.stdout + done.stderr
 
     def kill9(self) -> None:
         assert self.daemon

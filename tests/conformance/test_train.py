@@ -144,7 +144,7 @@ def test_trains_to_an_accuracy(lab: Lab, name: str) -> None:
     reached = lab.accuracy(made)
     assert reached and min(reached.values()) >= 0.9, reached
     lab.delete(made)
-    assert not lab.pods(made)
+    until("its pods are gone", 60, lambda: not lab.pods(made))
 
 
 def upstream(*path: str) -> list[dict]:
