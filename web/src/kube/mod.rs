@@ -3,6 +3,7 @@
 
 mod discovery;
 mod log;
+mod objects;
 mod read;
 mod tokens;
 mod watch;
@@ -89,6 +90,10 @@ fn parse(path: &str) -> Option<Target<'_>> {
 async fn dispatch(State(app): crate::State, request: Request) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_string();
+    if path == objects::PATH && method == Method::GET {
+        let answer = objects::list(&app, request).await;
+        return answer.unwrap_or_else(|error| Kube(error).into_response());
+    }
     let Some(target) = parse(&path) else {
         let error = Error::not_found(format!("the box has no resource at {path}"));
         return Dialect::of(&path).respond(error);

@@ -44,7 +44,7 @@ pub(super) async fn list(
     let selector = Selector::parse(ns, text("labelSelector"), text("fieldSelector"))?;
     if flag(&query, "watch")? {
         let options = watch::Options::parse(&query)?;
-        return watch::start(app, kind, selector, options, request.extensions()).await;
+        return watch::start(app, vec![kind], selector, options, request.extensions()).await;
     }
     let limit = match number(&query, "limit")? {
         None | Some(0) => usize::MAX,
