@@ -13,8 +13,11 @@ export const VOLUME = { group: '', version: 'v1', plural: 'persistentvolumeclaim
 export const useNamespaces = (): Live<KubeObject> => useWatch<KubeObject>('/api/v1/namespaces');
 export const useJobs = (namespace: string): Live<JobObject> =>
   useWatch<JobObject>(objects(JOB_KINDS.map((k) => `${k.plural}.${k.group}`), namespace));
-export const useJob = (kind: JobKind, namespace: string, name: string): Live<JobObject> =>
-  useWatch<JobObject>(`${objectPath(kind, namespace)}${query({ fieldSelector: `metadata.name=${name}` })}`);
+/** One job; nothing is asked for without a kind and a name. */
+export const useJob = (kind: JobKind | undefined, namespace: string, name: string): Live<JobObject> =>
+  useWatch<JobObject>(
+    kind === undefined || name === '' ? undefined : `${objectPath(kind, namespace)}${query({ fieldSelector: `metadata.name=${name}` })}`,
+  );
 export const usePods = (namespace: string, labelSelector: string): Live<PodObject> =>
   useWatch<PodObject>(`/api/v1/namespaces/${encodeURIComponent(namespace)}/pods${query({ labelSelector })}`);
 export const useEvents = (namespace: string): Live<EventObject> =>

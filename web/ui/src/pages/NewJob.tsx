@@ -10,11 +10,10 @@ import { toastDone } from '../components/feedback';
 import { Loading, Page } from '../components/Page';
 import { patient } from '../lib/chunk';
 import { JOB_EXAMPLES } from '../lib/jobExamples';
-import { JOB_KINDS, kindAt, kindOf, manifest } from '../lib/jobs';
+import { kindAt, kindOf, manifest } from '../lib/jobs';
 
 const ManifestEditor = lazy(patient(() => import('../components/ManifestEditor')));
 const route = getRouteApi('/app/jobs/new');
-const anyKind = JOB_KINDS[0];
 
 export function NewJob() {
   const search = route.useSearch();
@@ -22,8 +21,7 @@ export function NewJob() {
   const navigate = useNavigate({ from: '/jobs/new' });
   // "tfjobs/name": what is copied.
   const [plural = '', name = ''] = (search.clone ?? '').split('/');
-  const kind = kindAt(plural) ?? anyKind;
-  const copied = useJob(kind ?? { kind: '', group: '', version: '', plural: '', label: '' }, ns, name === '' ? '-' : name).items;
+  const copied = useJob(kindAt(plural), ns, name).items;
   const example = JOB_EXAMPLES.find((each) => each.name === search.example) ?? JOB_EXAMPLES[0];
   const original = copied?.[0];
   const waiting = name !== '' && copied === undefined;
