@@ -3,7 +3,7 @@
 # It sets up what is missing on a fresh Debian or Ubuntu machine, and never touches an installed box: every test box
 # has its own data folder, free ports, and containers that carry its id.
 #
-#   tests/run.sh [unit|integration|conformance|browser]...     (default: all of them)
+#   tests/run.sh [unit|integration|conformance|installer|browser]...     (default: all of them)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -38,6 +38,7 @@ packages() {
   command -v dockerd >/dev/null || missing+=(docker.io iptables)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v cc >/dev/null || missing+=(build-essential)
+  command -v curl >/dev/null || missing+=(curl)
   command -v node >/dev/null || missing+=(nodejs npm)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
   if wants browser && [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then missing+=(chromium); fi
@@ -128,6 +129,10 @@ conformance() {
   part conformance "$venv/bin/python" -m pytest -q -p no:cacheprovider "$here/tests/conformance"
 }
 
+installer() {
+  part installer "$here/tests/installer.sh" "$venv/bin/python"
+}
+
 browser() {
   local box
   box=$(mktemp -d -t kfbox-browser-XXXXXX)
@@ -152,11 +157,11 @@ wants() {
 
 main() {
   parts=("$@")
-  [ ${#parts[@]} -gt 0 ] || parts=(unit integration conformance browser)
+  [ ${#parts[@]} -gt 0 ] || parts=(unit integration conformance installer browser)
   local p
   for p in "${parts[@]}"; do
     case $p in
-      unit | integration | conformance | browser) ;;
+      unit | integration | conformance | installer | browser) ;;
       *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; die "unknown part \"$p\"" ;;
     esac
   done
@@ -165,7 +170,7 @@ main() {
   trap cleanup EXIT
   packages
   engine
-  if wants conformance; then python_env; fi
+  if wants conformance || wants installer; then python_env; fi
   build
   for p in "${parts[@]}"; do "$p"; done
   printf '\n%s passed, %s failed\n' "$passed" "$failed"

@@ -6,6 +6,7 @@ mod body;
 mod discovery;
 mod guard;
 mod log;
+mod objects;
 mod openapi;
 mod patch;
 mod protobuf;
@@ -163,6 +164,10 @@ async fn dispatch(
 ) -> Response {
     let method = &request.method().clone();
     let path = &request.uri().path().to_string();
+    if path == objects::PATH && method == Method::GET {
+        let answer = objects::list(&app, &caller, request).await;
+        return answer.unwrap_or_else(|e| kube_failed(&e, None));
+    }
     let Some(target) = parse(path) else {
         let error = Error::not_found(format!("the box has no resource at {path}"));
         return Dialect::of(path).respond(error);

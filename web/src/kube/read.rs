@@ -58,7 +58,7 @@ pub(super) async fn list(
     let form = Form::of(&request, &query)?;
     if flag(&query, "watch")? {
         let options = watch::Options::parse(&query, form)?;
-        return watch::start(app, kind, selector, options, request.extensions()).await;
+        return watch::start(app, vec![kind], selector, options, request.extensions()).await;
     }
     let limit = match number(&query, "limit")? {
         None | Some(0) => usize::MAX,

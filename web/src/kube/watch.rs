@@ -61,7 +61,7 @@ impl Options {
 
 pub(super) async fn start(
     app: &Shared,
-    kind: &'static Kind,
+    kinds: Vec<&'static Kind>,
     selector: Selector,
     options: Options,
     extensions: &Extensions,
@@ -77,7 +77,7 @@ pub(super) async fn start(
     let (pieces, stream) = mpsc::channel::<Bytes>(1);
     let watcher = Watcher {
         app: app.clone(),
-        kind,
+        kinds,
         selector,
         pieces,
         form: options.form,
@@ -113,7 +113,8 @@ struct Left;
 
 struct Watcher {
     app: Shared,
-    kind: &'static Kind,
+    /// One as a rule; several for the box's own pages.
+    kinds: Vec<&'static Kind>,
     selector: Selector,
     pieces: mpsc::Sender<Bytes>,
     form: Form,
@@ -121,18 +122,14 @@ struct Watcher {
 
 impl Watcher {
     /// One line of the stream: the object, or a table of one row.
-    fn object(&self, lines: &mut Vec<u8>, word: &str, object: Object) {
+    fn object(&self, kind: &'static Kind, lines: &mut Vec<u8>, word: &str, object: Object) {
         let object = shown(object);
         match self.form {
             Form::Objects => push(lines, word, &object),
             Form::Table(include) => {
                 let version =
                     json!({"resourceVersion": object.metadata.resource_version.to_string()});
-                push(
-                    lines,
-                    word,
-                    &table(self.kind, &[object], include, true, version),
-                );
+                push(lines, word, &table(kind, &[object], include, true, version));
             }
         }
     }
@@ -186,45 +183,55 @@ impl Watcher {
 
     /// The objects that are there, as ADDED; returns the version to go on from.
     async fn existing(&self, mark: bool) -> Result<u64, Ended> {
-        let (mut after, mut version) = (None, None);
-        loop {
-            let page = self
-                .app
-                .store
-                .list_page(self.kind, self.selector.clone(), after, PIECE);
-            let (list, next) = page.await.map_err(Ended::Failed)?;
-            // What changes between two pages comes again as an event: the first page's version counts.
-            let version = *version.get_or_insert(list.version);
-            let mut lines = Vec::new();
-            for object in list.items {
-                self.object(&mut lines, "ADDED", object);
+        let mut version = None;
+        for kind in &self.kinds {
+            let mut after = None;
+            loop {
+                let store = &self.app.store;
+                let page = store.list_page(kind, self.selector.clone(), after, PIECE);
+                let (list, next) = page.await.map_err(Ended::Failed)?;
+                // What changes between two pages comes again as an event: the first page's version counts.
+                version.get_or_insert(list.version);
+                let mut lines = Vec::new();
+                for object in list.items {
+                    self.object(kind, &mut lines, "ADDED", object);
+                }
+                self.send(lines).await?;
+                if next.is_none() {
+                    break;
+                }
+                after = next;
             }
-            let done = next.is_none();
-            if done && mark {
-                let mut bookmark = self.bookmark(version);
-                bookmark["metadata"]["annotations"] = json!({INITIAL_END: "true"});
-                push(&mut lines, "BOOKMARK", &bookmark);
-            }
-            self.send(lines).await?;
-            if done {
-                return Ok(version);
-            }
-            after = next;
         }
+        let version = version.unwrap_or_else(|| self.app.store.version());
+        if mark {
+            let mut bookmark = self.bookmark(version);
+            bookmark["metadata"]["annotations"] = json!({INITIAL_END: "true"});
+            let mut line = Vec::new();
+            push(&mut line, "BOOKMARK", &bookmark);
+            self.send(line).await?;
+        }
+        Ok(version)
     }
 
     fn bookmark(&self, version: u64) -> Value {
+        let (kind, version_of) = match self.kinds.as_slice() {
+            [kind] => (kind.kind, kind.api_version()),
+            _ => ("List", "v1".into()),
+        };
         json!({
-            "kind": self.kind.kind, "apiVersion": self.kind.api_version(),
+            "kind": kind, "apiVersion": version_of,
             "metadata": {"resourceVersion": version.to_string()},
         })
     }
 
     fn line(&self, event: &Arc<Event>, lines: &mut Vec<u8>) {
         let object = &event.object;
-        if object.kind != self.kind.kind || object.api_version != self.kind.api_version() {
+        let ours =
+            |k: &&&'static Kind| object.kind == k.kind && object.api_version == k.api_version();
+        let Some(kind) = self.kinds.iter().find(ours) else {
             return;
-        }
+        };
         let now = self.selector.matches(object);
         let before = match (&event.old_labels, event.event_type) {
             (_, EventType::Added) => false,
@@ -238,7 +245,7 @@ impl Watcher {
             (true, false) => "DELETED",
         };
         let object: Object = object.clone();
-        self.object(lines, word, object);
+        self.object(kind, lines, word, object);
     }
 
     async fn send(&self, lines: Vec<u8>) -> Result<(), Left> {

@@ -105,6 +105,30 @@ const experiments = createRoute({
   validateSearch: list,
   component: lazyRouteComponent(patient(() => import('./pages/Experiments')), 'Experiments'),
 });
+const jobs = createRoute({
+  getParentRoute: () => app,
+  path: '/jobs',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns), kind: text(search.kind), state: text(search.state) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Jobs')), 'Jobs'),
+});
+const newJob = createRoute({
+  getParentRoute: () => app,
+  path: '/jobs/new',
+  validateSearch: (search: Search) => optional({ ns: text(search.ns), example: text(search.example), clone: text(search.clone) }),
+  component: lazyRouteComponent(patient(() => import('./pages/NewJob')), 'NewJob'),
+});
+const job = createRoute({
+  getParentRoute: () => app,
+  path: '/jobs/$ns/$plural/$name',
+  validateSearch: (search: Search) => optional({ tab: text(search.tab), pod: text(search.pod), edit: search.edit === true || undefined }),
+  component: lazyRouteComponent(patient(() => import('./pages/JobPage')), 'JobPage'),
+});
+const volumes = createRoute({
+  getParentRoute: () => app,
+  path: '/volumes',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Volumes')), 'Volumes'),
+});
 const docs = createRoute({
   getParentRoute: () => app,
   path: '/docs',
@@ -114,7 +138,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, jobs, newJob, job, volumes, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

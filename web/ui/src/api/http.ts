@@ -7,6 +7,8 @@ export class ApiError extends Error {
     readonly status: number,
     message: string,
     readonly details?: string,
+    /** The fields that a Kubernetes Status blames. */
+    readonly causes: { field?: string; message?: string }[] = [],
   ) {
     super(message);
     this.name = 'ApiError';
@@ -39,6 +41,16 @@ export function errorText(status: number, body: string): { message: string; deta
   return { message: `The box answered with HTTP ${status}.` };
 }
 
+/** `details.causes` of a Kubernetes Status. */
+export function errorCauses(body: string): { field?: string; message?: string }[] {
+  try {
+    const causes = (JSON.parse(body) as { details?: { causes?: unknown } }).details?.causes;
+    return Array.isArray(causes) ? (causes as { field?: string; message?: string }[]) : [];
+  } catch {
+    return [];
+  }
+}
+
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response;
   try {
@@ -48,9 +60,10 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
     throw new ApiError(0, 'The box cannot be reached. Is kfbox serve running?');
   }
   if (response.ok) return response;
-  const { message, details } = errorText(response.status, await response.text().catch(() => ''));
+  const body = await response.text().catch(() => '');
+  const { message, details } = errorText(response.status, body);
   if (response.status === 401 && !path.startsWith('/auth/')) loginLost();
-  throw new ApiError(response.status, message, details);
+  throw new ApiError(response.status, message, details, errorCauses(body));
 }
 
 export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
@@ -58,10 +71,10 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
   return (await response.json()) as T;
 }
 
-export async function send<T>(method: 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<T> {
+export async function send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<T> {
   const response = await request(path, {
     method,
-    headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+    headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': method === 'PATCH' ? 'application/merge-patch+json' : 'application/json' }) },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();

@@ -257,3 +257,58 @@ export interface PipelineSpec {
 
 /** A spec travels bare, or wrapped beside its platform document. */
 export type PipelineSpecDoc = PipelineSpec | { pipeline_spec: PipelineSpec; platform_spec?: JsonMap };
+
+// ---- Jobs, Pods, volumes, events ----
+
+export interface Condition {
+  type: string;
+  status: string;
+  reason?: string;
+  message?: string;
+  lastTransitionTime?: string;
+}
+
+export interface ReplicaStatus {
+  active?: number;
+  succeeded?: number;
+  failed?: number;
+}
+
+/** A training job of any kind; what only some kinds have is optional. */
+export interface JobObject extends KubeObject {
+  spec: {
+    runPolicy?: { suspend?: boolean };
+    suspend?: boolean;
+    completions?: number;
+    parallelism?: number;
+    trainer?: { numNodes?: number };
+    [field: string]: unknown;
+  };
+  status?: ReplicaStatus & {
+    conditions?: Condition[];
+    startTime?: string;
+    completionTime?: string;
+    replicaStatuses?: Record<string, ReplicaStatus>;
+    jobsStatus?: (ReplicaStatus & { name: string })[];
+  };
+}
+
+export interface PodObject extends KubeObject {
+  spec?: { volumes?: { name: string; persistentVolumeClaim?: { claimName: string } }[] };
+  status?: { phase?: string; podIP?: string; reason?: string; message?: string; containerStatuses?: { restartCount?: number }[] };
+}
+
+export interface EventObject extends KubeObject {
+  type?: string;
+  reason?: string;
+  message?: string;
+  count?: number;
+  firstTimestamp?: string;
+  lastTimestamp?: string;
+  involvedObject?: { kind?: string; name?: string; uid?: string };
+}
+
+export interface VolumeObject extends KubeObject {
+  spec?: { accessModes?: string[]; resources?: { requests?: { storage?: string } } };
+  status?: { phase?: string; capacity?: { storage?: string } };
+}

@@ -19,8 +19,13 @@ describe('apply', () => {
       { type: 'DELETED', object: object('b', '8') },
     ]);
     expect(names(state)).toEqual(['a', 'c']);
-    expect(state.items.get('kubeflow/a')?.metadata.resourceVersion).toBe('7');
+    expect(state.items.get('Thing/kubeflow/a')?.metadata.resourceVersion).toBe('7');
     expect(state.resourceVersion).toBe('8');
+  });
+
+  it('keeps objects of two kinds apart that have one name', () => {
+    const other = { ...object('a', '6'), kind: 'Other' };
+    expect(names(apply(start(), [{ type: 'ADDED', object: other }]))).toEqual(['a', 'b', 'a']);
   });
 
   it('applied twice gives the same list', () => {

@@ -6,7 +6,7 @@ export interface Watched<T extends KubeObject> {
   items: ReadonlyMap<string, T>;
 }
 
-const key = (object: KubeObject) => `${object.metadata.namespace ?? ''}/${object.metadata.name}`;
+const key = (object: KubeObject) => `${object.kind}/${object.metadata.namespace ?? ''}/${object.metadata.name}`;
 
 export function fromList<T extends KubeObject>(list: KubeList<T>): Watched<T> {
   return {

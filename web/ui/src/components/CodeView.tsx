@@ -1,34 +1,16 @@
 // Read-only YAML with folding and search (CodeMirror). Its own chunk: nobody pays for it who does not look at YAML.
 import { defaultKeymap } from '@codemirror/commands';
 import { yaml } from '@codemirror/lang-yaml';
-import { codeFolding, foldGutter, foldKeymap, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
+import { codeFolding, foldGutter, foldKeymap, syntaxHighlighting } from '@codemirror/language';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
 import { EditorState } from '@codemirror/state';
 import { EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
-import { tags } from '@lezer/highlight';
 import { Button, Group } from '@mantine/core';
 import { useClipboard } from '@mantine/hooks';
 import { IconCopy, IconDownload } from '@tabler/icons-react';
 import { useEffect, useMemo, useRef } from 'react';
 import { stringify } from 'yaml';
-
-const highlight = HighlightStyle.define([
-  { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: 'var(--kf-run)' },
-  { tag: tags.string, color: 'var(--kf-ok)' },
-  { tag: [tags.number, tags.bool, tags.null, tags.keyword], color: 'var(--kf-wait)' },
-  { tag: tags.comment, color: 'var(--mantine-color-dimmed)', fontStyle: 'italic' },
-]);
-
-const look = EditorView.theme({
-  '&': { height: '100%', fontSize: '12px', backgroundColor: 'var(--kf-surface)', color: 'var(--mantine-color-text)' },
-  '.cm-scroller': { fontFamily: 'var(--mantine-font-family-monospace)', lineHeight: '19px' },
-  '.cm-gutters': { backgroundColor: 'var(--kf-surface)', color: 'var(--mantine-color-dimmed)', border: 'none' },
-  '.cm-activeLine, .cm-activeLineGutter': { backgroundColor: 'var(--kf-hover)' },
-  '.cm-panels': { backgroundColor: 'var(--kf-canvas)', color: 'var(--mantine-color-text)' },
-  '.cm-searchMatch': { backgroundColor: 'var(--kf-mark)' },
-  '&.cm-focused': { outline: '2px solid var(--mantine-color-anchor)', outlineOffset: '-2px' },
-  '.cm-foldPlaceholder': { backgroundColor: 'var(--kf-off-soft)', color: 'var(--kf-off)', border: 'none' },
-});
+import { highlight, look } from './codeLook';
 
 export default function CodeView({ value, name, label }: { value: unknown; name: string; label: string }) {
   const text = useMemo(() => (typeof value === 'string' ? value : stringify(value, { lineWidth: 0 })), [value]);

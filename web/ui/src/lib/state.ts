@@ -3,7 +3,7 @@ import type { RunObject, RunState, TaskObject, TaskState } from '../api/types';
 import { duration, parseTime, plural, someOf } from './format';
 
 export type Tone = 'ok' | 'bad' | 'run' | 'wait' | 'off' | 'cached';
-export type AnyState = RunState | TaskState | 'NOT_REACHED';
+export type AnyState = RunState | TaskState | 'NOT_REACHED' | 'SUSPENDED' | 'RESTARTING';
 
 interface StateLook {
   word: string;
@@ -20,6 +20,8 @@ const looks: Record<AnyState, StateLook> = {
   CANCELING: { word: 'Stopping', tone: 'wait' },
   CANCELED: { word: 'Terminated', tone: 'off' },
   PAUSED: { word: 'Paused', tone: 'wait' },
+  SUSPENDED: { word: 'Suspended', tone: 'off' },
+  RESTARTING: { word: 'Restarting', tone: 'run' },
   NOT_REACHED: { word: 'Not reached', tone: 'off' },
 };
 

@@ -1,8 +1,9 @@
 // The frame around every page: rail, top bar, banner while the box is away.
-import { ActionIcon, AppShell, Badge, Burger, Group, Kbd, Menu, NavLink, Text, Tooltip, UnstyledButton, useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
+import { ActionIcon, AppShell, Burger, Group, Kbd, Menu, NavLink, Text, Tooltip, UnstyledButton, useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import {
   IconBook2,
+  IconDatabase,
   IconFlask,
   IconHome,
   IconLogout,
@@ -10,6 +11,7 @@ import {
   IconPlayerPlay,
   IconSearch,
   IconSitemap,
+  IconStack2,
   IconSun,
   IconUserCircle,
   IconWifiOff,
@@ -17,11 +19,11 @@ import {
 import { useQuery } from '@tanstack/react-query';
 import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-router';
 import { lazy, Suspense, useEffect, useState } from 'react';
-import { NAMESPACE } from '../api/hooks';
 import { logout, whoAmI } from '../api/kfp';
 import { queryClient } from '../api/queryClient';
 import { useReconnecting } from '../api/watch';
 import { toastError } from '../components/feedback';
+import { NamespacePicker } from './NamespacePicker';
 import classes from './Shell.module.css';
 import { patient } from '../lib/chunk';
 
@@ -32,6 +34,8 @@ const places = [
   { to: '/pipelines', label: 'Pipelines', icon: IconSitemap },
   { to: '/runs', label: 'Runs', icon: IconPlayerPlay, child: true },
   { to: '/experiments', label: 'Experiments', icon: IconFlask, child: true },
+  { to: '/jobs', label: 'Jobs', icon: IconStack2 },
+  { to: '/volumes', label: 'Volumes', icon: IconDatabase },
   { to: '/docs', label: 'Docs', icon: IconBook2 },
 ] as const;
 
@@ -66,9 +70,7 @@ export function Shell() {
               <img src="/favicon.svg" alt="" width={22} height={22} />
               <span>kfbox</span>
             </Link>
-            <Tooltip label="The namespace of this box">
-              <Badge variant="default" size="sm" radius="sm" tt="none" fw={500} className={classes.namespace}>{NAMESPACE}</Badge>
-            </Tooltip>
+            <NamespacePicker />
           </Group>
           <Group gap="xs" wrap="nowrap">
             <UnstyledButton className={classes.search} onClick={() => setFinder((times) => times + 1)} aria-label="Find runs, pipelines and actions" aria-keyshortcuts="Control+K">
