@@ -4,8 +4,8 @@
 mod cli;
 mod config;
 mod controller;
+mod dns;
 mod driver;
-#[allow(dead_code)] // first used by the rooms of this change
 mod events;
 mod images;
 mod metrics;

@@ -2,11 +2,12 @@
 //! leaves containers alone: the next start finds them by their labels.
 
 mod identity;
+mod network;
 mod ports;
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -19,24 +20,22 @@ use kfbox_store::{
     blob::Blobs,
     kinds::core::{DEFAULT_NAMESPACE, NAMESPACE, POD},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 
 use crate::{
     config::Config,
     controller::{self, Room, Waker},
+    dns,
     driver::{Change, Driver, docker::DockerDriver},
     images::Images,
     metrics::{Metrics, machine_memory},
     pipeline::Specs,
     reconcile::{
-        Ctx, batch, deployment, environment, gc, job, pod, run, schedule, statefulset, task,
-        trainjob,
+        Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, statefulset,
+        task, trainjob, volume,
     },
     runtime::Live,
 };
-
-/// The port at which workloads find the box on their network's gateway: upstream's port of `ml-pipeline`.
-const BRIDGE_PORT: u16 = 8888;
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -48,7 +47,7 @@ pub async fn serve(config: Config) -> Result<()> {
         Store::open(&data.join("meta.redb")).map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
     let box_id = identity::box_id(&data)?;
     let admin_token_file = identity::admin_token(&store, &data).await?;
-    ensure_namespace(&store).await?;
+    ensure_namespaces(&store).await?;
     kfbox_web::kfp::ensure_defaults(&store, DEFAULT_NAMESPACE).await?;
     trainjob::runtimes::ensure(&store).await?;
 
@@ -68,7 +67,8 @@ pub async fn serve(config: Config) -> Result<()> {
         metrics: metrics.clone(),
         box_id: box_id.clone(),
         pool: Arc::new(pod::Pool::new(driver.clone(), &box_id)),
-        gateway: Arc::new(watch::Sender::new(None)),
+        resolvers: dns::host_resolvers(),
+        gateways: Arc::default(),
     };
 
     let listener = listen(config.port, "--port").await?;
@@ -98,8 +98,16 @@ pub async fn serve(config: Config) -> Result<()> {
     let rooms = rooms(&ctx, &pods, default_memory);
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(follow_engine(ctx.clone(), pods, stop.clone()));
-    let gateway = ctx.gateway.subscribe();
-    tokio::spawn(answer_workloads(app, gateway, router.clone(), stop.clone()));
+    let doors = network::Doors {
+        app,
+        router: router.clone(),
+        kube_router: kube_router.clone(),
+        tls: tls.clone(),
+        names: Arc::default(),
+        resolvers: ctx.resolvers.clone(),
+    };
+    tokio::spawn(doors.names.clone().follow(store.clone()));
+    tokio::spawn(doors.open(ctx.gateways.subscribe(), stop.clone()));
     let kube_stop = stop.clone();
     tokio::spawn(kfbox_web::serve(
         kube_listener,
@@ -190,6 +198,12 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
             pods.clone(),
             32,
         ),
+        room(
+            Arc::new(namespace::Namespaces(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(Arc::new(volume::Volumes(ctx.clone())), Waker::new(), 2),
         room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
@@ -207,14 +221,14 @@ fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
     ]
 }
 
-async fn ensure_namespace(store: &Store) -> Result<()> {
-    match store
-        .create(Object::new(&NAMESPACE, "", DEFAULT_NAMESPACE))
-        .await
-    {
-        Err(e) if e.code != Code::AlreadyExists => Err(e.into()),
-        _ => Ok(()),
+async fn ensure_namespaces(store: &Store) -> Result<()> {
+    for name in ["default", DEFAULT_NAMESPACE, "kubeflow-system"] {
+        match store.create(Object::new(&NAMESPACE, "", name)).await {
+            Err(e) if e.code != Code::AlreadyExists => return Err(e.into()),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Wakes Pods when the engine tells of their containers; after an outage, all that may have one. Containers
@@ -241,15 +255,16 @@ async fn follow_engine(ctx: Ctx, pods: Waker, stop: tokio_util::sync::Cancellati
 }
 
 async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> {
-    let mut uids = BTreeSet::new();
+    let (mut uids, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
     for pod in ctx.store.list(&POD, Selector::default()).await?.items {
         if !pod.metadata.finalizers.is_empty() {
             pods.wake(Ref::new(&POD, &pod.metadata.namespace, &pod.metadata.name));
             uids.insert(pod.metadata.uid);
+            namespaces.insert(pod.metadata.namespace);
         }
     }
-    if !uids.is_empty() {
-        ctx.network(DEFAULT_NAMESPACE).await?;
+    for namespace in namespaces {
+        ctx.network(&namespace).await?;
     }
     for seen in ctx.driver.list().await? {
         // The pool looks after its own.
@@ -272,65 +287,18 @@ async fn look_at_everything(ctx: &Ctx, pods: &Waker) -> kfbox_store::Result<()> 
     Ok(())
 }
 
-/// Serves the same routes on the gateway of the workloads' network, where steps find `ml-pipeline`.
-async fn answer_workloads(
-    app: Arc<kfbox_web::App>,
-    mut gateway: watch::Receiver<Option<IpAddr>>,
-    router: kfbox_web::Router,
-    stop: tokio_util::sync::CancellationToken,
-) {
-    for name in pod::BOX_NAMES {
-        app.config.hosts.add(*name);
-    }
-    loop {
-        let address = *gateway.borrow_and_update();
-        if let Some(address) = address {
-            match TcpListener::bind((address, BRIDGE_PORT)).await {
-                Ok(listener) => {
-                    app.config.hosts.add(address.to_string());
-                    // Until the network is another one: the engine may have lost it.
-                    let mut other = gateway.clone();
-                    let stopped = stop.clone();
-                    let until = async move {
-                        tokio::select! {
-                            () = stopped.cancelled() => {}
-                            _ = other.changed() => {}
-                        }
-                    };
-                    if let Err(e) = kfbox_web::serve(listener, None, router.clone(), until).await {
-                        tracing::error!("the workloads' listener ended: {e}");
-                    }
-                    if !stop.is_cancelled() {
-                        continue;
-                    }
-                }
-                Err(e) => {
-                    tracing::warn!("steps cannot reach the box: {address}:{BRIDGE_PORT}: {e}");
-                }
-            }
-        }
-        let again = async {
-            match address {
-                // The address may be there in a moment: the engine sets its bridge up.
-                Some(_) => tokio::time::sleep(Duration::from_secs(2)).await,
-                None => {
-                    let _ = gateway.changed().await;
-                }
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = again => {}
-        }
-    }
-}
-
 /// A box that leaves nothing running leaves no sandbox and no network either: the engine has few addresses to give.
 async fn leave(ctx: &Ctx) -> kfbox_store::Result<()> {
     let pods = ctx.store.list(&POD, Selector::default()).await?.items;
-    if ctx.gateway.borrow().is_some() && pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
-        ctx.pool.clear().await?;
-        ctx.driver.remove_network(DEFAULT_NAMESPACE).await?;
+    if pods.iter().all(|p| p.metadata.finalizers.is_empty()) {
+        let parked = ctx.pool.clear().await?;
+        let mut namespaces: BTreeSet<String> = ctx.gateways.borrow().keys().cloned().collect();
+        if parked {
+            namespaces.insert(DEFAULT_NAMESPACE.into());
+        }
+        for namespace in namespaces {
+            ctx.driver.remove_network(&namespace).await?;
+        }
     }
     Ok(())
 }

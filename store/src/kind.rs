@@ -168,7 +168,7 @@ impl Kind {
     /// `Unprocessable` naming the field and the mend.
     pub fn check(&self, object: &Object) -> Result<()> {
         self.rules(object).map_err(|mut e| {
-            if e.code == Code::Invalid {
+            if matches!(e.code, Code::Invalid | Code::Unsupported) {
                 e.code = Code::Unprocessable;
             }
             e

@@ -284,7 +284,8 @@ async fn login(app: &Arc<App>, request: Request) -> Response {
                     &caller.user,
                     TokenUse::Session,
                     Some(SESSION),
-                    None,
+                    // A session opens no more than the token that it was made with.
+                    caller.scope.clone(),
                     "browser",
                 )?;
                 txn.create(minted.object)?;

@@ -25,7 +25,9 @@ const API: &[&str] = &[
     "artifacts",
     "healthz",
     "metrics",
+    "openapi",
     "pipeline",
+    "version",
 ];
 
 /// Whether this request is for the UI's static files.

@@ -15,7 +15,10 @@ use kfbox_store::{
     },
 };
 
-use super::{Ctx, pod::log_dir};
+use super::{
+    Ctx,
+    pod::{log_dir, memory_dir},
+};
 use crate::controller::{Action, Reconciler};
 
 /// A spec may be stored a moment before the run or version that needs it is seen.
@@ -38,7 +41,10 @@ impl Reconciler for Gc {
         let object = &event.object;
         let key = |kind| Ref::new(kind, &object.metadata.namespace, &object.metadata.name);
         match object.kind.as_str() {
-            "Pod" if event.deleted() => wake(key(&POD)),
+            "Pod" if event.deleted() => {
+                wake(key(&POD));
+                wake(Ref::new(&POD, "", &object.metadata.uid));
+            }
             "Run" | "PipelineVersion" if event.deleted() => {
                 if object.kind == RUN.kind {
                     wake(key(&RUN));
@@ -50,7 +56,11 @@ impl Reconciler for Gc {
     }
 
     async fn reconcile(&self, key: &Ref) -> Result<Action> {
-        if key.kind.kind == POD.kind {
+        if key.kind.kind == POD.kind && key.namespace.is_empty() {
+            // A uid: a later Pod of the same name has folders of its own.
+            remove(&self.0.pod_dir(&key.name)).await?;
+            remove(&memory_dir(&self.0.box_id, &key.name)).await?;
+        } else if key.kind.kind == POD.kind {
             self.logs(key).await?;
         } else if key.kind.kind == RUN.kind {
             if self.0.store.get(key).await?.is_none() {
@@ -180,9 +190,18 @@ async fn remove(path: &Path) -> Result<()> {
 /// # Errors
 /// When the store or the folders cannot be read.
 pub async fn sweep(ctx: &Ctx) -> Result<()> {
-    let mut pods = HashSet::new();
+    let (mut pods, mut uids) = (HashSet::new(), HashSet::new());
     for pod in ctx.store.list(&POD, Selector::default()).await?.items {
         pods.insert((pod.metadata.namespace, pod.metadata.name));
+        uids.insert(pod.metadata.uid);
+    }
+    let memory = memory_dir(&ctx.box_id, "");
+    for folder in [ctx.data.join("pods"), memory] {
+        for uid in names(&folder).await {
+            if !uids.contains(&uid) {
+                remove(&folder.join(&uid)).await?;
+            }
+        }
     }
     let mut open = HashSet::new();
     for task in ctx.store.list(&TASK, Selector::default()).await?.items {

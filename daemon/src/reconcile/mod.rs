@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod environment;
 pub mod gc;
 pub mod job;
+pub mod namespace;
 pub mod pod;
 pub mod run;
 pub mod schedule;
@@ -14,10 +15,11 @@ pub mod statefulset;
 pub mod task;
 pub mod template;
 pub mod trainjob;
+pub mod volume;
 
 pub use pod::requests as pod_requests;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use kfbox_store::{Result, Store, blob::Blobs};
 use tokio::sync::watch;
@@ -50,8 +52,10 @@ pub struct Ctx {
     pub box_id: String,
     /// Sandboxes that steps share in turn.
     pub pool: Arc<pod::Pool>,
-    /// The host's address in the workloads' network, once there is one: the box answers there.
-    pub gateway: Arc<watch::Sender<Option<IpAddr>>>,
+    /// The host's own name servers, for what the box's does not know.
+    pub resolvers: Arc<[IpAddr]>,
+    /// The host's address in each namespace's network that there is: the box answers there.
+    pub gateways: Arc<watch::Sender<BTreeMap<String, IpAddr>>>,
 }
 
 impl Ctx {
@@ -66,8 +70,14 @@ impl Ctx {
     /// When the engine cannot make one.
     pub async fn network(&self, namespace: &str) -> Result<Network> {
         let network = self.driver.network(namespace).await?;
-        self.gateway
-            .send_if_modified(|gateway| gateway.replace(network.gateway) != Some(network.gateway));
+        self.gateways.send_if_modified(|gateways| {
+            gateways.insert(namespace.into(), network.gateway) != Some(network.gateway)
+        });
         Ok(network)
+    }
+
+    /// The folder of a Pod's own files, by its uid. Goes with the Pod.
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.data.join("pods").join(uid)
     }
 }

@@ -39,7 +39,8 @@ use tokio::sync::OwnedMutexGuard;
 
 pub use logs::{dir as log_dir, file as log_file, logs};
 pub use sandbox::{Pool, pool_member};
-pub use want::{BOX_NAMES, requests};
+pub use want::{BOX_NAMES, parse_quantity, requests};
+pub(super) use want::{claim_dir, memory_dir};
 
 use self::{
     containers::{Live, Made, all, container_name, restarts},
@@ -201,7 +202,12 @@ impl Pods {
             calm: &live.calm,
             doomed: live.doomed.as_ref(),
             ip,
-            host: *self.ctx.gateway.borrow(),
+            host: self
+                .ctx
+                .gateways
+                .borrow()
+                .get(&pod.metadata.namespace)
+                .copied(),
             now: jiff::Timestamp::now(),
             backoff: self.backoff,
         });

@@ -1,9 +1,11 @@
 //! Kubernetes' core kinds, as far as the box uses them: Namespace, Pod, Event.
 
-use k8s_openapi::api::core::v1::PodSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Error, Kind, Object, Result, Verbs};
+use super::pod_check;
+use crate::{Cell, Column, Kind, Object, Result, Verbs};
+
+pub use super::pod_check::{check_spec, check_user_pod, check_user_spec};
 
 /// The namespace in which a box without profiles keeps everything, as a stand-alone Kubeflow does.
 pub const DEFAULT_NAMESPACE: &str = "kubeflow";
@@ -37,6 +39,9 @@ pub static NAMESPACE: Kind = Kind {
     verbs: Verbs::All,
     builtin: true,
     schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Namespace)),
+    prepare: prepare_namespace,
+    validate: check_namespace,
+    columns: &[Column::path("Status", ".status.phase")],
     ..Kind::BASE
 };
 
@@ -51,7 +56,13 @@ pub static POD: Kind = Kind {
     schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Pod)),
     prepare: prepare_pod,
     validate: check_pod,
-    columns: &[Column::path("Status", ".status.phase")],
+    columns: &[
+        Column::of("Ready", ready),
+        Column::of("Status", status_word),
+        Column::of("Restarts", restarts),
+        Column::path("IP", ".status.podIP").wide(),
+        Column::path("Node", ".spec.nodeName").wide(),
+    ],
     ..Kind::BASE
 };
 
@@ -64,8 +75,14 @@ pub static EVENT: Kind = Kind {
     builtin: true,
     schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Event)),
     columns: &[
+        Column {
+            name: "Last Seen",
+            cell: Cell::Age(".lastTimestamp"),
+            wide: false,
+        },
         Column::path("Type", ".type"),
         Column::path("Reason", ".reason"),
+        Column::of("Object", involved),
         Column::path("Message", ".message"),
     ],
     ..Kind::BASE
@@ -80,18 +97,101 @@ fn prepare_pod(pod: &mut Object) -> Result<()> {
         pod.metadata.finalizers.push(POD_FINALIZER.into());
         pod.set("status", &PodStatus::default())?;
     }
+    if let Some(serde_json::Value::Object(spec)) = pod.body.get_mut("spec") {
+        pod_check::defaults(spec);
+    }
     Ok(())
 }
 
 fn check_pod(pod: &Object) -> Result<()> {
-    let spec: PodSpec = pod.spec()?;
-    let Some(container) = spec.containers.first() else {
-        return Err(Error::invalid("spec.containers: at least one is required"));
-    };
-    if container.image.as_deref().unwrap_or_default().is_empty() {
-        return Err(Error::invalid("spec.containers[0].image: required"));
+    let empty = serde_json::Value::Null;
+    pod_check::check_spec(pod.body.get("spec").unwrap_or(&empty), "spec")
+}
+
+fn check_namespace(namespace: &Object) -> Result<()> {
+    pod_check::label("metadata.name", &namespace.metadata.name)
+}
+
+/// On a Namespace: everything in it must be gone before it may go.
+pub const NAMESPACE_FINALIZER: &str = "kubernetes";
+
+fn prepare_namespace(namespace: &mut Object) -> Result<()> {
+    if namespace.metadata.uid.is_empty() {
+        let finalizers = &mut namespace.metadata.finalizers;
+        finalizers.retain(|f| f != NAMESPACE_FINALIZER);
+        finalizers.push(NAMESPACE_FINALIZER.into());
+        namespace.set("status", &serde_json::json!({"phase": "Active"}))?;
+    }
+    let name = namespace.metadata.name.clone();
+    if !name.is_empty() {
+        namespace
+            .metadata
+            .labels
+            .insert("kubernetes.io/metadata.name".into(), name);
     }
     Ok(())
+}
+
+/// `ready/all` of a Pod's containers.
+fn ready(pod: &Object) -> String {
+    let of = |field: &str, list: &str| {
+        let list = pod.body.get(field).and_then(|s| s.get(list));
+        list.and_then(|l| l.as_array()).cloned().unwrap_or_default()
+    };
+    let ready = of("status", "containerStatuses");
+    let ready = ready.iter().filter(|c| c["ready"] == true).count();
+    format!("{ready}/{}", of("spec", "containers").len())
+}
+
+/// What kubectl shows as a Pod's status: the most telling reason.
+fn status_word(pod: &Object) -> String {
+    let Ok(status) = pod.status::<PodStatus>() else {
+        return String::new();
+    };
+    let mut word = if status.reason.is_empty() {
+        format!("{:?}", status.phase)
+    } else {
+        status.reason
+    };
+    for container in &status.container_statuses {
+        let Some(state) = &container.state else {
+            continue;
+        };
+        if let Some(reason) = state.waiting.as_ref().and_then(|w| w.reason.clone()) {
+            word = reason;
+        } else if let Some(ended) = &state.terminated
+            && status.phase != Phase::Running
+        {
+            word = match &ended.reason {
+                Some(reason) if !reason.is_empty() => reason.clone(),
+                _ if ended.exit_code == 0 => "Completed".into(),
+                _ => "Error".into(),
+            };
+        }
+    }
+    if pod.deleting() {
+        return "Terminating".into();
+    }
+    word
+}
+
+fn restarts(pod: &Object) -> String {
+    let status = pod.status::<PodStatus>().unwrap_or_default();
+    let total: i32 = status
+        .container_statuses
+        .iter()
+        .map(|c| c.restart_count)
+        .sum();
+    total.to_string()
+}
+
+fn involved(event: &Object) -> String {
+    let of = |field: &str| {
+        let object = event.body.get("involvedObject");
+        let value = object.and_then(|o| o.get(field)).and_then(|v| v.as_str());
+        value.unwrap_or_default().to_string()
+    };
+    format!("{}/{}", of("kind").to_lowercase(), of("name"))
 }
 
 /// Phase of a Pod.

@@ -6,6 +6,8 @@ pub mod core;
 pub mod environment;
 pub mod ir;
 pub mod pipeline;
+pub mod pod_check;
+pub mod pod_fields;
 pub mod train;
 pub mod trainer;
 pub mod workload;

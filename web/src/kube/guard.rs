@@ -1,31 +1,82 @@
-//! What a client may not ask for in an object, though the box's own rooms may; and what it is warned about.
+//! What a client may not ask for in a Pod or a template of one, though the box's own rooms may; and what it is
+//! warned about.
 
-use kfbox_store::{Code, Error, Kind, Object, kinds::core::STORE_VOLUME};
+use k8s_openapi::api::core::v1::PodSpec;
+use kfbox_store::{
+    Code, Error, Kind, Object,
+    kinds::{
+        core::{POD, check_user_pod, check_user_spec},
+        pod_fields::check_fields,
+    },
+};
+use serde::Deserialize;
 use serde_json::Value;
 
-/// Refuses what is not a client's to ask for; returns warnings.
-pub(super) fn check(_kind: &'static Kind, object: &Object) -> Result<Vec<String>, Error> {
-    for value in object.body.values() {
-        volumes(value)?;
+/// Refuses what is not a client's to ask for in a new object; returns warnings.
+pub(super) fn new(kind: &'static Kind, object: &Object) -> Result<Vec<String>, Error> {
+    if is_pod(kind) {
+        check_user_pod(object)?;
     }
-    Ok(Vec::new())
+    changed(kind, object)
 }
 
-/// A folder of the box's own store, anywhere in a Pod or a template of one.
-fn volumes(value: &Value) -> Result<(), Error> {
+/// As [`new`], for a change of an object: a Pod's spec is the box's own by then, and does not change.
+pub(super) fn changed(kind: &'static Kind, object: &Object) -> Result<Vec<String>, Error> {
+    let mut warnings = Vec::new();
+    for (field, value) in &object.body {
+        pod_specs(value, &mut field.clone(), is_pod(kind), &mut warnings)?;
+    }
+    Ok(warnings)
+}
+
+/// A Pod's spec is fixed: what runs cannot be changed under way.
+pub(super) fn same_spec(kind: &'static Kind, before: &Object, after: &Object) -> Result<(), Error> {
+    if is_pod(kind) && before.body.get("spec") != after.body.get("spec") {
+        return Err(Error::new(
+            Code::Unprocessable,
+            "spec: a Pod's spec cannot be changed: delete the Pod and make another",
+        ));
+    }
+    Ok(())
+}
+
+fn is_pod(kind: &'static Kind) -> bool {
+    kind.resource() == POD.resource()
+}
+
+/// Whatever has containers is a PodSpec, wherever a kind keeps it.
+fn pod_specs(
+    value: &Value,
+    path: &mut String,
+    pod: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let length = path.len();
     match value {
         Value::Object(map) => {
-            if map.get("driver").and_then(Value::as_str) == Some(STORE_VOLUME) {
-                return Err(Error::new(
-                    Code::Unprocessable,
-                    format!(
-                        "spec.volumes.csi.driver: {STORE_VOLUME} is the box's own: use a persistentVolumeClaim"
-                    ),
-                ));
+            if map.get("containers").is_some_and(Value::is_array) {
+                // What does not fit the type at all is refused by the kind's own rules.
+                if let (false, Ok(spec)) = (pod, PodSpec::deserialize(value)) {
+                    check_user_spec(&spec, path)?;
+                }
+                warnings.extend(check_fields(value, path).unwrap_or_default());
+                return Ok(());
             }
-            map.values().try_for_each(volumes)
+            for (field, inner) in map {
+                path.push('.');
+                path.push_str(field);
+                pod_specs(inner, path, pod, warnings)?;
+                path.truncate(length);
+            }
         }
-        Value::Array(list) => list.iter().try_for_each(volumes),
-        _ => Ok(()),
+        Value::Array(list) => {
+            for (i, inner) in list.iter().enumerate() {
+                path.push_str(&format!("[{i}]"));
+                pod_specs(inner, path, pod, warnings)?;
+                path.truncate(length);
+            }
+        }
+        _ => {}
     }
+    Ok(())
 }

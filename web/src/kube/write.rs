@@ -78,7 +78,7 @@ pub(super) async fn create(
         ));
     }
     object.body.remove("status");
-    warnings.extend(guard::check(kind, &object)?);
+    warnings.extend(guard::new(kind, &object)?);
     let dry = body.options.dry_run;
     let made = app
         .store
@@ -137,7 +137,7 @@ pub(super) async fn update(
         )));
     }
     if part == Part::Main {
-        warnings.extend(guard::check(at.kind, &object)?);
+        warnings.extend(guard::changed(at.kind, &object)?);
     }
     let dry = body.options.dry_run;
     let written = app
@@ -166,6 +166,9 @@ fn replace(txn: &mut Txn<'_>, at: &Ref, object: Object, part: Part) -> Result<Ob
                 at.name
             ),
         ));
+    }
+    if part == Part::Main {
+        guard::same_spec(at.kind, &before, &object)?;
     }
     txn.modify(at, |stored| {
         if part == Part::Status {
@@ -243,6 +246,7 @@ pub(super) async fn patch(
             let patched = patch.to(at.kind, value)?;
             let (object, warnings) = patched_object(&at, patched, part, validation)?;
             if new {
+                guard::new(at.kind, &object)?;
                 namespace_exists(txn, at.kind, &at.namespace)?;
                 return Ok((true, txn.create(object)?, warnings));
             }
@@ -275,7 +279,7 @@ fn patched_object(
         return Err(Error::invalid("metadata.name: cannot be changed"));
     }
     if part == Part::Main {
-        warnings.extend(guard::check(at.kind, &object)?);
+        warnings.extend(guard::changed(at.kind, &object)?);
     }
     if let Some(fields) = fields {
         object.metadata.rest.insert("managedFields".into(), fields);

@@ -164,12 +164,11 @@ impl Pods {
         };
         live.looked = true;
         let in_engine = container_name(&ctx.box_id, pod, name, restarts(status, name));
-        let wanted =
-            want::container(ctx, pod, spec, container, &image, &in_engine, &sandbox.id).await;
+        let wanted = want::container(ctx, pod, spec, container, &image, &in_engine, &sandbox).await;
         let wanted = match wanted {
             Ok(wanted) => wanted,
             Err(e) if e.retryable() => return Err(e),
-            Err(e) if e.code == Code::NotFound => {
+            Err(e) if e.code == Code::Precondition => {
                 self.hold(live, name, "CreateContainerConfigError", e.message);
                 return Ok(Made::Held);
             }

@@ -19,6 +19,8 @@ use kfbox_store::{
     kinds::core::{POOLED, SANDBOX},
 };
 
+use tokio::sync::{Notify, Semaphore};
+
 use crate::driver::{Driver, Observed, SandboxWant, State};
 
 /// The sandbox's image.
@@ -27,6 +29,8 @@ pub const IMAGE: &str = "kfbox/busybox:1";
 const WARM: usize = 2;
 /// Sandboxes of a namespace that are kept at most when nobody uses them.
 const PARKED: usize = 4;
+/// Sandboxes that are made at once.
+const MAKERS: usize = 2;
 /// Before another one is made ready: the engine's time belongs to the Pod that starts.
 const LATER: Duration = Duration::from_millis(500);
 
@@ -103,6 +107,8 @@ pub struct Pool {
     box_id: String,
     inside: Mutex<Inside>,
     loading: tokio::sync::Mutex<()>,
+    makers: Semaphore,
+    freed: Notify,
 }
 
 impl Pool {
@@ -113,6 +119,8 @@ impl Pool {
             box_id: box_id.into(),
             inside: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
+            makers: Semaphore::new(MAKERS),
+            freed: Notify::new(),
         }
     }
 
@@ -127,28 +135,40 @@ impl Pool {
     pub async fn take(self: &Arc<Self>, uid: &str, want: SandboxWant) -> Result<Sandbox> {
         self.load().await?;
         let namespace = want.pod.namespace.clone();
-        let found = {
-            let mut inside = self.inside();
-            let found = match inside.busy.get(uid) {
-                Some(sandbox) => Some(sandbox.clone()),
-                None => inside.parked.get_mut(&namespace).and_then(Vec::pop),
+        let sandbox = loop {
+            // Registered before looking: one that is freed after the look is not missed.
+            let freed = self.freed.notified();
+            if let Some(sandbox) = self.parked(uid, &namespace) {
+                break sandbox;
+            }
+            // Small steps end sooner than the engine makes a network for each of them.
+            let permit = tokio::select! {
+                permit = self.makers.acquire() => permit.map_err(Error::internal)?,
+                () = freed => continue,
             };
-            if let Some(sandbox) = &found {
+            if let Some(sandbox) = self.parked(uid, &namespace) {
+                break sandbox;
+            }
+            let for_pod = |inside: &mut Inside, sandbox: &Sandbox| {
                 inside.busy.insert(uid.into(), sandbox.clone());
-            }
-            found
-        };
-        let sandbox = match found {
-            Some(sandbox) => sandbox,
-            None => {
-                let for_pod = |inside: &mut Inside, sandbox: &Sandbox| {
-                    inside.busy.insert(uid.into(), sandbox.clone());
-                };
-                self.make(&want, for_pod).await?
-            }
+            };
+            let made = self.make(&want, for_pod).await?;
+            drop(permit);
+            break made;
         };
         self.warm(want);
         Ok(sandbox)
+    }
+
+    /// The sandbox that a Pod has, or a parked one, now its own.
+    fn parked(&self, uid: &str, namespace: &str) -> Option<Sandbox> {
+        let mut inside = self.inside();
+        let found = match inside.busy.get(uid) {
+            Some(sandbox) => sandbox.clone(),
+            None => inside.parked.get_mut(namespace)?.pop()?,
+        };
+        inside.busy.insert(uid.into(), found.clone());
+        Some(found)
     }
 
     /// Makes one and hands it on in the same moment.
@@ -216,6 +236,7 @@ impl Pool {
         let parked = inside.parked.entry(sandbox.namespace.clone()).or_default();
         if parked.len() < PARKED {
             parked.push(sandbox);
+            self.freed.notify_one();
             return;
         }
         drop(inside);
@@ -293,16 +314,30 @@ impl Pool {
         Ok(())
     }
 
-    /// Removes all of them, for a box that leaves.
+    /// Removes those of a namespace that goes.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn clear(&self) -> Result<()> {
+    pub async fn clear_namespace(&self, namespace: &str) -> Result<()> {
+        self.inside().parked.remove(namespace);
+        let all = self.driver.list().await?;
+        let theirs = all
+            .iter()
+            .filter(|s| pool_member(s) && s.pod.namespace == namespace);
+        futures::future::try_join_all(theirs.map(|s| self.driver.remove(&s.name))).await?;
+        Ok(())
+    }
+
+    /// Removes all of them, for a box that leaves; whether there were any.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn clear(&self) -> Result<bool> {
         self.forget();
         let all = self.driver.list().await?;
         let ours = all.iter().filter(|s| pool_member(s));
-        futures::future::try_join_all(ours.map(|s| self.driver.remove(&s.name))).await?;
-        Ok(())
+        let gone = futures::future::try_join_all(ours.map(|s| self.driver.remove(&s.name))).await?;
+        Ok(!gone.is_empty())
     }
 }
 

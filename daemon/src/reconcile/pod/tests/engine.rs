@@ -15,7 +15,7 @@ use kfbox_store::{
 };
 use kfbox_web::LogOptions;
 use serde_json::{Value, json};
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::runtime::Runtime;
 
 use super::super::{Pods, Pool, logs};
 use crate::{
@@ -51,7 +51,8 @@ fn context(store: &Store, data: &std::path::Path, box_id: &str) -> Ctx {
         metrics: Arc::new(Metrics::new(1 << 30)),
         box_id: box_id.into(),
         pool: Arc::new(Pool::new(driver.clone(), box_id)),
-        gateway: Arc::new(watch::Sender::new(None)),
+        resolvers: Arc::new([]),
+        gateways: Arc::default(),
         driver,
     }
 }
