@@ -2,6 +2,7 @@
 //! kubeflow.org/v1; how they differ is in their table and in `env`.
 
 mod env;
+mod judge;
 mod plan;
 mod pods;
 mod status;

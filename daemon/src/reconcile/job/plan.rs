@@ -19,8 +19,8 @@ use kfbox_store::{
 
 use super::{
     env::{self, Place, View},
-    pods::{self, EXIT_CODE, Seen},
-    status::{self, CREATED, FAILED, RESTARTING, RUNNING, SUCCEEDED, SUSPENDED, stamp},
+    pods::{self, Seen},
+    status::{self, CREATED, FAILED, RESTARTING, RUNNING, SUSPENDED, stamp},
 };
 use crate::events::Level;
 
@@ -56,14 +56,15 @@ pub struct Plan {
     pub gone: bool,
 }
 
-struct Planner<'a> {
-    job: &'a Object,
-    view: View<'a>,
-    policy: RunPolicy,
-    world: &'a World,
-    pods: Vec<Seen>,
-    now: Timestamp,
-    plan: Plan,
+/// A plan being made.
+pub(super) struct Planner<'a> {
+    pub(super) job: &'a Object,
+    pub(super) view: View<'a>,
+    pub(super) policy: RunPolicy,
+    pub(super) world: &'a World,
+    pub(super) pods: Vec<Seen>,
+    pub(super) now: Timestamp,
+    pub(super) plan: Plan,
 }
 
 /// Works out what to do about a job.
@@ -133,7 +134,7 @@ impl Planner<'_> {
     }
 
     /// Writes a condition and, when it is news, an event.
-    fn tell(&mut self, kind: &str, holds: bool, why: &str, what: &str) {
+    pub(super) fn tell(&mut self, kind: &str, holds: bool, why: &str, what: &str) {
         let name = self.view.framework.kind.kind;
         let (reason, message) = (
             format!("{name}{why}"),
@@ -151,7 +152,7 @@ impl Planner<'_> {
         }
     }
 
-    fn pod_ref(&self, name: &str) -> Ref {
+    pub(super) fn pod_ref(&self, name: &str) -> Ref {
         Ref::new(&POD, self.view.namespace, name)
     }
 
@@ -238,190 +239,8 @@ impl Planner<'_> {
         self.make(&live)
     }
 
-    /// Pods to be made anew: those that were interrupted, and by exit code. Counts and tells of the latter.
-    fn retry(&mut self, surplus: &[bool]) -> Vec<String> {
-        let mut again = Vec::new();
-        let failed: Vec<Seen> = self
-            .pods
-            .iter()
-            .zip(surplus)
-            .filter(|(p, surplus)| !p.deleting && !**surplus && p.phase == Phase::Failed)
-            .map(|(p, _)| p.clone())
-            .collect();
-        for pod in failed {
-            let role = pod.place.role;
-            let policy = self.view.role(role).and_then(|r| r.restart_policy.clone());
-            if pod.interrupted() {
-                again.push(pod.name);
-            } else if policy.as_deref() == Some(EXIT_CODE) && pod.exit.is_some_and(|c| c >= 128) {
-                let counts = &mut self.plan.status.replica_statuses;
-                let before: i32 = counts.values().map(|r| r.restarts).sum();
-                if self.policy.backoff_limit.is_some_and(|l| before >= l) {
-                    continue;
-                }
-                counts.entry(role.into()).or_default().restarts += 1;
-                let why = format!(
-                    "is restarting because {} ended with exit code {}.",
-                    pod.name,
-                    pod.exit.unwrap_or_default()
-                );
-                self.tell(RESTARTING, true, "Restarting", &why);
-                again.push(pod.name);
-            }
-        }
-        again
-    }
-
-    fn over_deadline(&mut self, started: &str) -> bool {
-        let Some(limit) = self.policy.active_deadline_seconds else {
-            return false;
-        };
-        let left = self.left(started, limit);
-        if left.is_zero() {
-            self.give_up(&format!(
-                "has failed because it was active longer than spec.runPolicy.activeDeadlineSeconds ({limit} s)."
-            ));
-            return true;
-        }
-        self.wake(left);
-        false
-    }
-
-    /// Restarts in place, summed over the Pods that the engine restarts.
-    fn over_limit(&mut self, live: &[Seen]) -> bool {
-        let Some(limit) = self.policy.backoff_limit.map(i64::from) else {
-            return false;
-        };
-        let counted = live.iter().filter(|p| {
-            let policy = self.view.role(p.place.role);
-            let policy = policy.and_then(|r| r.restart_policy.as_deref());
-            p.phase != Phase::Succeeded && matches!(policy, Some("Always" | "OnFailure"))
-        });
-        let restarts: i64 = counted.map(|p| p.restarts).sum();
-        if restarts < limit.max(1) {
-            return false;
-        }
-        self.give_up(&format!(
-            "has failed because its containers restarted {restarts} times; spec.runPolicy.backoffLimit is {limit}."
-        ));
-        true
-    }
-
-    /// Fails the job while Pods run. They are ended, also where cleanPodPolicy keeps them: a limit that frees
-    /// nothing would be none.
-    fn give_up(&mut self, why: &str) {
-        self.tell(FAILED, true, "Failed", why);
-        self.end();
-        let running = self
-            .pods
-            .iter()
-            .filter(|p| !p.deleting && !p.phase.terminal());
-        let stop: Vec<_> = running
-            .map(|p| {
-                let message = format!("{} {} {why}", self.view.framework.kind.kind, self.view.name);
-                (self.pod_ref(&p.name), message)
-            })
-            .collect();
-        self.finished();
-        let deleted = &self.plan.delete;
-        self.plan.stop = stop
-            .into_iter()
-            .filter(|(pod, _)| !deleted.contains(pod))
-            .collect();
-    }
-
-    /// Whether the job has ended, by its Pods. Else says what it does.
-    fn judge(&mut self, live: &[Seen], restarted: bool) -> bool {
-        let deciders = self.deciders();
-        let decisive: Vec<&Seen> = live
-            .iter()
-            .filter(|p| deciders.contains(&p.place.role))
-            .collect();
-        if self.succeeded(&deciders, &decisive) {
-            self.tell(SUCCEEDED, true, "Succeeded", "is successfully completed.");
-            return true;
-        }
-        let ignored =
-            |p: &Seen| self.view.special.enable_dynamic_worker && p.place.role == "Worker";
-        let failed: Vec<&Seen> = live
-            .iter()
-            .filter(|p| p.phase == Phase::Failed && !ignored(p))
-            .collect();
-        if let Some(first) = failed.first() {
-            let role = first.place.role;
-            let count = failed.iter().filter(|p| p.place.role == role).count();
-            let detail = match (first.exit, first.message.is_empty()) {
-                (_, false) => format!(": {}", first.message.trim_end_matches('.')),
-                (Some(code), true) => format!(": exit code {code}"),
-                (None, true) => String::new(),
-            };
-            let why = format!(
-                "is failed because {count} {role} replica(s) failed: {}{detail}.",
-                first.name
-            );
-            self.tell(FAILED, true, "Failed", &why);
-            return true;
-        }
-        let runs = decisive.iter().any(|p| p.phase == Phase::Running);
-        let whole = live.iter().all(|p| p.phase != Phase::Pending)
-            && i32::try_from(live.len()).is_ok_and(|n| n >= self.view.total());
-        let restarting = restarted || status::is(&self.plan.status, RESTARTING) && !whole;
-        if runs && !restarting {
-            self.tell(RUNNING, true, "Running", "is running.");
-        }
-        false
-    }
-
-    /// The types whose Pods decide: the leaders, or else the workers, or else all.
-    fn deciders(&self) -> Vec<&'static str> {
-        let framework = self.view.framework;
-        let roles = || self.view.replicas.iter().map(|(role, _)| *role);
-        let leaders: Vec<_> = roles().filter(|role| framework.leads(role)).collect();
-        if !leaders.is_empty() {
-            return leaders;
-        }
-        if self.view.role("Worker").is_some() {
-            return vec!["Worker"];
-        }
-        roles().collect()
-    }
-
-    fn succeeded(&self, deciders: &[&'static str], decisive: &[&Seen]) -> bool {
-        let done: Vec<Place> = decisive
-            .iter()
-            .filter(|p| p.phase == Phase::Succeeded)
-            .map(|p| p.place)
-            .collect();
-        let wanted: i32 = deciders.iter().map(|role| self.view.count(role)).sum();
-        let all = wanted > 0 && i32::try_from(done.len()).is_ok_and(|n| n >= wanted);
-        let special = self.view.special;
-        let workers = deciders == ["Worker"] && self.view.framework.leaders != ["Worker"];
-        match self.view.framework.kind.kind {
-            "TFJob" if workers && special.success_policy.as_deref() != Some("AllWorkers") => {
-                all || done.iter().any(|place| place.index == 0)
-            }
-            "PyTorchJob" if workers && special.elastic_policy.is_some() => {
-                wanted > 0 && !done.is_empty()
-            }
-            _ => all,
-        }
-    }
-
-    /// The counts at the end: what still runs of a job that succeeded counts as done, as upstream.
-    fn end(&mut self) {
-        let succeeded = status::is(&self.plan.status, SUCCEEDED);
-        for counted in self.plan.status.replica_statuses.values_mut() {
-            if succeeded {
-                counted.succeeded += counted.active;
-            }
-            counted.active = 0;
-        }
-        let now = stamp(self.now);
-        self.plan.status.completion_time.get_or_insert(now);
-    }
-
     /// Cleans up behind a job that ended.
-    fn finished(&mut self) {
+    pub(super) fn finished(&mut self) {
         match self.policy.clean_pod_policy.as_deref() {
             Some("All") => self.delete(|_| true, |_| true),
             Some("Running") => {
@@ -504,14 +323,14 @@ impl Planner<'_> {
     }
 
     /// The time until some seconds after a time are over; zero when they are.
-    fn left(&self, since: &str, seconds: i64) -> Duration {
+    pub(super) fn left(&self, since: &str, seconds: i64) -> Duration {
         let since: Timestamp = since.parse().unwrap_or(self.now);
         let due = since.as_millisecond() + seconds.saturating_mul(1000);
         let left = due.saturating_sub(self.now.as_millisecond());
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
-    fn wake(&mut self, after: Duration) {
+    pub(super) fn wake(&mut self, after: Duration) {
         let sooner = self.plan.after.map_or(after, |a| a.min(after));
         self.plan.after = Some(sooner);
     }

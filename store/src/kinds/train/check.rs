@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Framework, ReplicaSpec, RunPolicy, Special, run_policy, special};
-use crate::{Error, Object, Result};
+use crate::{Error, Object, Result, kinds::core::POD};
 
 /// Reads a value; an error names the field.
 pub(super) fn parse<T: DeserializeOwned>(value: &Value, path: &str) -> Result<T> {
@@ -112,7 +112,12 @@ fn check_replica(
             framework.kind.kind
         ));
     }
-    Ok(())
+    // What the box would refuse of a Pod, it refuses of the job.
+    let pod = Object::new(&POD, "", "").with_spec(&replica.template.spec)?;
+    (POD.validate)(&pod).map_err(|mut e| {
+        e.message = format!("{path}.template.{}", e.message);
+        e
+    })
 }
 
 fn check_leaders(framework: &Framework, replicas: &[(&str, ReplicaSpec)]) -> Result<()> {
