@@ -9,6 +9,7 @@ mod driver;
 mod events;
 mod images;
 mod metrics;
+mod node;
 mod pipeline;
 mod reconcile;
 mod runtime;

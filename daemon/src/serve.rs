@@ -29,6 +29,7 @@ use crate::{
     driver::{Change, Driver, docker::DockerDriver},
     images::Images,
     metrics::{Metrics, machine_memory},
+    node::{self, Machine},
     pipeline::Specs,
     reconcile::{
         Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, statefulset,
@@ -95,9 +96,16 @@ pub async fn serve(config: Config) -> Result<()> {
 
     gc::sweep(&ctx).await?;
     let pods = Waker::new();
-    let rooms = rooms(&ctx, &pods, default_memory);
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+    let capacity = schedule::Lease {
+        cpu: cpus as f64,
+        memory: default_memory,
+    };
+    let machine = tokio::task::spawn_blocking(move || Machine::look(capacity)).await?;
+    node::report(&store, machine, false).await?;
+    let rooms = rooms(&ctx, &pods, capacity);
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(follow_engine(ctx.clone(), pods, stop.clone()));
+    tokio::spawn(follow_engine(ctx.clone(), machine, pods, stop.clone()));
     let doors = network::Doors {
         app,
         router: router.clone(),
@@ -169,12 +177,7 @@ fn context(e: &kfbox_store::Error) -> String {
         .unwrap_or_default()
 }
 
-fn rooms(ctx: &Ctx, pods: &Waker, memory: u64) -> Vec<Room> {
-    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
-    let capacity = schedule::Lease {
-        cpu: cpus as f64,
-        memory,
-    };
+fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
     let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
         reconciler,
         waker,
@@ -233,13 +236,24 @@ async fn ensure_namespaces(store: &Store) -> Result<()> {
 
 /// Wakes Pods when the engine tells of their containers; after an outage, all that may have one. Containers
 /// that lead to no Pod are removed: they are left from a crash between a Pod's deletion and its container's.
-async fn follow_engine(ctx: Ctx, pods: Waker, stop: tokio_util::sync::CancellationToken) {
+async fn follow_engine(
+    ctx: Ctx,
+    machine: Machine,
+    pods: Waker,
+    stop: tokio_util::sync::CancellationToken,
+) {
     let mut changes = ctx.driver.changes();
     loop {
         let change = tokio::select! {
             () = stop.cancelled() => return,
             change = changes.next() => change,
         };
+        if let Some(Change::Up | Change::Down) = change {
+            let told = node::report(&ctx.store, machine, change == Some(Change::Up)).await;
+            if let Err(e) = told {
+                tracing::warn!(context = e.context, "the Node is not up to date: {e}");
+            }
+        }
         match change {
             None => return,
             Some(Change::Pod(id)) => pods.wake(Ref::new(&POD, &id.namespace, &id.name)),

@@ -165,6 +165,8 @@ class Box:
             (("network", "ls"), ("network", "rm")),
             (("images",), ("rmi", "--force")),
         ):
-            if found := docker(*listing, "--quiet", "--filter", label).split():
-                docker(*removal, *found)
+            for name in docker(*listing, "--quiet", "--filter", label).split():
+                # One that ends at this moment is removed by the engine itself.
+                with contextlib.suppress(subprocess.CalledProcessError):
+                    docker(*removal, name)
         shutil.rmtree(self.folder, ignore_errors=True)

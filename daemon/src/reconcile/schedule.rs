@@ -25,7 +25,7 @@ use crate::controller::{Action, Reconciler};
 /// The one machine's name.
 pub const NODE: &str = "kfbox";
 /// Pods with a Lease at once, as a Kubernetes node has it.
-const MAX_PODS: usize = 110;
+pub const MAX_PODS: usize = 110;
 
 /// A share of the box.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -28,7 +28,10 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
-use kfbox_store::{Caller, Code, Error, Kind, Object, Ref, Verbs, kinds::access::TOKEN};
+use kfbox_store::{
+    Caller, Code, Error, Kind, Object, Ref, Verbs,
+    kinds::{access::TOKEN, trainer::TRAIN_JOB},
+};
 
 pub(crate) use authz::{Ask, check as check_access};
 pub(crate) use log::stream as log_stream;
@@ -331,6 +334,9 @@ async fn one(
         }
         (Some("status"), "patch") if all => {
             Some(write::patch(app, at, write::Part::Status, request).await?)
+        }
+        (Some("status"), "create") if kind.resource() == TRAIN_JOB.resource() => {
+            Some(write::trainer_status(app, at, request).await?)
         }
         (Some("scale"), "get" | "update" | "patch") => match &kind.scale {
             Some(scale) => Some(scale::serve(app, at, scale, request).await?),

@@ -8,7 +8,10 @@ use axum::{
 };
 use kfbox_store::{
     Code, Error, Kind, Object, Propagation, Ref, Selector, Txn,
-    kinds::core::{NAMESPACE, POD, POD_FINALIZER},
+    kinds::{
+        core::{NAMESPACE, POD, POD_FINALIZER},
+        trainer::set_trainer_status,
+    },
 };
 use serde_json::{Value, json};
 
@@ -214,6 +217,20 @@ fn replace(txn: &mut Txn<'_>, at: &Ref, object: Object, part: Part) -> Result<Ob
         }
         Ok(())
     })
+}
+
+/// POST to a TrainJob's status: what a training tells of its progress from inside its Pod.
+pub(super) async fn trainer_status(
+    app: &Shared,
+    at: Ref,
+    request: Request,
+) -> Result<Response, Error> {
+    let said = body::read(app, request).await?.value()?;
+    let job = app
+        .store
+        .modify(&at, move |job| set_trainer_status(job, &said))
+        .await?;
+    Ok(answer(StatusCode::OK, job, &[]))
 }
 
 /// PATCH to an object's address.
