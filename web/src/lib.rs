@@ -33,7 +33,7 @@ pub use axum::Router;
 pub use caller::new_secret;
 pub use config::{Config, Hosts};
 pub use metrics::Metrics;
-pub use runtime::{LogOptions, LogStream, Runtime};
+pub use runtime::{Control, Duplex, ExecOptions, LogOptions, LogStream, Output, Runtime, Session};
 pub use serve::{Closing, serve};
 pub use tls::{NAMES as KUBE_NAMES, Tls};
 

@@ -1,9 +1,12 @@
 //! The one bend in the data flow: live bytes of containers go from the driver straight to a client.
 
+use std::{pin::Pin, sync::Arc};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use kfbox_store::{Object, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Which part of a container's output is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,61 @@ pub struct LogOptions {
     pub since: Option<jiff::Timestamp>,
 }
 
+/// What to run in a container, and which of its streams are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecOptions {
+    /// The container; `None` = the Pod's default one.
+    pub container: Option<String>,
+    /// The command; empty = join the container's own process (attach).
+    pub command: Vec<String>,
+    /// Whether there will be input.
+    pub stdin: bool,
+    /// Whether the output is wanted.
+    pub stdout: bool,
+    /// Whether the error output is wanted.
+    pub stderr: bool,
+    /// Whether it runs on a terminal.
+    pub tty: bool,
+}
+
+/// A piece of a process' output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output, or a terminal's.
+    Stdout(Bytes),
+    /// Standard error.
+    Stderr(Bytes),
+}
+
+/// A process in a container that a client talks to.
+pub struct Session {
+    /// Its standard input; shutting it down tells the process that no more comes.
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// Its output, until it ends.
+    pub output: BoxStream<'static, Result<Output>>,
+    /// Its terminal and its end.
+    pub control: Arc<dyn Control>,
+}
+
+/// What can be asked of a process beside its streams.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Gives its terminal a size in characters.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    async fn resize(&self, width: u16, height: u16) -> Result<()>;
+    /// Its exit code, once its output has ended; `None` when nobody knows (a container that goes on).
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    async fn exit_code(&self) -> Result<Option<i64>>;
+}
+
+/// A connection to a port of a Pod.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A container's output, piece by piece.
 pub type LogStream = BoxStream<'static, Result<Bytes>>;
 
@@ -34,4 +92,14 @@ pub trait Runtime: Send + Sync {
     /// `NotFound` when the pod never wrote a log, `Invalid` for an unknown container, `Unavailable` when the
     /// container engine does not answer.
     async fn logs(&self, pod: &Object, options: LogOptions) -> Result<LogStream>;
+    /// Starts a command in a running container of a pod, or joins its own process.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown container or one that does not run, `Unavailable` without an engine.
+    async fn exec(&self, pod: &Object, options: ExecOptions) -> Result<Session>;
+    /// Connects to a port of a pod.
+    ///
+    /// # Errors
+    /// `Invalid` when the pod has no address, `Unavailable` when nobody listens there.
+    async fn connect(&self, pod: &Object, port: u16) -> Result<Box<dyn Duplex>>;
 }

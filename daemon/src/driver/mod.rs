@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use kfbox_store::{Code, Error, Result};
+use kfbox_web::{ExecOptions, Session};
 
 /// Label on everything a box makes in the engine: the box's id. Boxes never touch each other's workloads.
 pub const BOX_LABEL: &str = "kfbox.dev/box";
@@ -233,6 +234,8 @@ pub trait Driver: Send + Sync {
     async fn stop(&self, name: &str, grace: u32) -> Result<()>;
     /// Removes it; fine when it is absent.
     async fn remove(&self, name: &str) -> Result<()>;
+    /// Starts a command in a running container, or joins its own process when the command is empty.
+    async fn exec(&self, name: &str, options: &ExecOptions) -> Result<Session>;
     /// Its output; each line opens with an RFC 3339 time and a space.
     async fn logs(&self, name: &str, query: LogQuery) -> Result<BoxStream<'static, Result<Bytes>>>;
     /// Runs a command in it; its exit code, or `None` when it took longer than `limit`.

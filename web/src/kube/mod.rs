@@ -13,6 +13,7 @@ mod protobuf;
 mod read;
 mod reviews;
 mod scale;
+mod stream;
 mod strict;
 mod table;
 mod tokens;
@@ -344,6 +345,13 @@ async fn one(
         },
         (Some("log"), "get") if kind.plural == "pods" => {
             Some(log::read(app, &ns, &name, request).await?)
+        }
+        (Some("exec" | "attach"), "get" | "create") if kind.plural == "pods" => {
+            let attach = part == Some("attach");
+            Some(stream::session(app, at, attach, request).await?)
+        }
+        (Some("portforward"), "get" | "create") if kind.plural == "pods" => {
+            Some(stream::forward(app, at, request).await?)
         }
         (Some("token"), "create") if kind.plural == "serviceaccounts" => {
             Some(reviews::token(app, &ns, &name, request).await?)

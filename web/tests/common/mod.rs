@@ -12,7 +12,9 @@ use axum::{
 };
 use futures::StreamExt;
 use kfbox_store::{Error, Object, Result, Store, blob::Blobs, kinds::access::TokenUse, mint_token};
-use kfbox_web::{App, Config, LogOptions, LogStream, Runtime, kfp, router};
+use kfbox_web::{
+    App, Config, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session, kfp, router,
+};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -34,6 +36,14 @@ impl Runtime for Echo {
         } else {
             lines.boxed()
         })
+    }
+
+    async fn exec(&self, _: &Object, _: ExecOptions) -> Result<Session> {
+        Err(Error::invalid("nothing runs here"))
+    }
+
+    async fn connect(&self, _: &Object, _: u16) -> Result<Box<dyn Duplex>> {
+        Err(Error::invalid("nothing listens here"))
     }
 }
 

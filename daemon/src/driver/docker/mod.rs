@@ -5,6 +5,7 @@
 mod address;
 mod body;
 mod events;
+mod exec;
 mod probe;
 
 use std::{
@@ -30,6 +31,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use kfbox_store::{Code, Error, Result};
+use kfbox_web::{ExecOptions, Session};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -400,6 +402,10 @@ impl Driver for DockerDriver {
             // Another removal of the same container is under way: the next look will find it absent.
             Err(e) => Err(e),
         }
+    }
+
+    async fn exec(&self, name: &str, options: &ExecOptions) -> Result<Session> {
+        self.session(name, options).await
     }
 
     async fn logs(&self, name: &str, q: LogQuery) -> Result<BoxStream<'static, Result<Bytes>>> {
