@@ -53,6 +53,7 @@ class Box:
     def __init__(self, config: str = "") -> None:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kfbox-test-"))
         self.data = self.folder / "data"
+        self.binary = binary()
         self.config = self.folder / "config.toml"
         self.config.write_text(config)
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -87,14 +88,14 @@ class Box:
     def kubeconfig(self) -> pathlib.Path:
         """A kubeconfig of the administrator's, as `kfbox kubeconfig` writes it. Made anew after each start: the port changes."""
         path = self.folder / "kubeconfig"
+        if path.exists():
+            return path
         subprocess.run([binary(), "kubeconfig", "--data-dir", self.data, "--file", path], check=True, timeout=30)
         return path
 
     def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout: int = 120) -> str:
         """Runs the real kubectl, which PyPI carries; answers what it printed."""
-        config = self.folder / "kubeconfig"
-        if not config.exists():
-            self.kubeconfig()
+        config = self.kubeconfig()
         done = subprocess.run([KUBECTL, "--kubeconfig", config, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
         assert not check or done.returncode == 0, f"kubectl {' '.join(args)}: {done.stderr}{done.stdout}"
         return done.stdout if check else done.stdout + done.stderr

@@ -73,7 +73,9 @@ class Lab:
         """The last accuracy that each Pod of a job printed."""
         found = {}
         for pod in self.pods(job, namespace):
-            printed = re.findall(r"accuracy=([0-9.]+)", self.log(pod, namespace))
+            # A clean-up policy may take a Pod away at any moment.
+            log = self.kubectl("-n", namespace, "logs", pod, check=False)
+            printed = re.findall(r"accuracy=([0-9.]+)", log)
             if printed:
                 found[pod] = float(printed[-1])
         return found

@@ -241,5 +241,5 @@ pub(super) async fn log(
     };
     let closing = Closing::of(request.extensions());
     let namespace = app.config.namespace.clone();
-    Ok(kube::log_stream(&app, &namespace, pod, options, closing).await?)
+    Ok(kube::log_stream(&app, &namespace, pod, options, None, closing).await?)
 }

@@ -8,7 +8,8 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use kfbox_store::{Error, Ref, kinds::core::POD};
 
 use super::{Shared, flag, number, query};
@@ -40,7 +41,16 @@ pub(super) async fn read(
         tail_lines: number(&query, "tailLines")?,
         since,
     };
-    stream(app, ns, name, options, Closing::of(request.extensions())).await
+    let limit = number(&query, "limitBytes")?;
+    stream(
+        app,
+        ns,
+        name,
+        options,
+        limit,
+        Closing::of(request.extensions()),
+    )
+    .await
 }
 
 /// A pod's log as an answer, in any dialect.
@@ -49,13 +59,36 @@ pub(crate) async fn stream(
     ns: &str,
     name: &str,
     options: LogOptions,
+    limit: Option<u64>,
     closing: Closing,
 ) -> Result<Response, Error> {
     let pod = app.store.fetch(&Ref::new(&POD, ns, name)).await?;
     let log = app.runtime.logs(&pod, options).await?;
     let log = log.take_until(closing.0.cancelled_owned());
+    let log = limited(log, limit.unwrap_or(u64::MAX));
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     let mut response = (kind, Body::from_stream(log)).into_response();
     response.extensions_mut().insert(AsIs);
     Ok(response)
+}
+
+/// The first bytes of a stream, and no more.
+fn limited(
+    log: impl Stream<Item = Result<Bytes, Error>>,
+    limit: u64,
+) -> impl Stream<Item = Result<Bytes, Error>> {
+    log.scan(limit, |left, piece| {
+        let piece = match piece {
+            Ok(_) if *left == 0 => None,
+            Ok(bytes) => {
+                let length = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left -= length as u64;
+                Some(Ok(bytes.slice(..length)))
+            }
+            failed => Some(failed),
+        };
+        futures::future::ready(piece)
+    })
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::{
     extract::{
         FromRequestParts, Request, WebSocketUpgrade,
-        ws::{Message, WebSocket},
+        ws::{CloseFrame, Message, WebSocket, close_code},
     },
     response::Response,
 };
@@ -225,7 +225,12 @@ fn failure(reason: &str, message: &str, details: Value) -> Value {
 async fn finish(sink: &mut Sink, status: &Value) -> Result<(), axum::Error> {
     sink.send(message(ERROR, status.to_string().as_bytes()))
         .await?;
-    sink.send(Message::Close(None)).await?;
+    // kubectl takes a close without a code for a broken connection.
+    let close = CloseFrame {
+        code: close_code::NORMAL,
+        reason: "".into(),
+    };
+    sink.send(Message::Close(Some(close))).await?;
     sink.close().await
 }
 

@@ -64,7 +64,7 @@ impl DockerDriver {
     }
 }
 
-fn piece(piece: Result<LogOutput, bollard::errors::Error>) -> Result<Output> {
+fn piece(piece: std::result::Result<LogOutput, bollard::errors::Error>) -> Result<Output> {
     match piece.map_err(|e| translate("exec", e))? {
         LogOutput::StdErr { message } => Ok(Output::Stderr(message)),
         LogOutput::StdOut { message }
