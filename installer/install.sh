@@ -16,6 +16,7 @@ upgrade or repair: finished work is not done twice, data and settings are kept.
   --data-dir DIR    where the box keeps everything it knows (default /var/lib/kfbox, or for
                     another prefix a folder in /var/lib that is named after it)
   --port N          port of the UI and the API, on loopback (default 8080; 0 takes a free one)
+  --kube-port N     port of the Kubernetes-shaped API for kubectl, on loopback (default 6443; 0 takes a free one)
   --no-demo         do not run the quick-start pipeline
   -h, --help        this text
 
@@ -24,16 +25,17 @@ USAGE
 }
 
 parse_options() {
-    PREFIX=/usr/local DATA_DIR='' PORT='' DEMO=1
+    PREFIX=/usr/local DATA_DIR='' PORT='' KUBE_PORT='' DEMO=1
     while [ $# -gt 0 ]; do
         case $1 in
         --no-demo) DEMO=0 ;;
-        --prefix | --data-dir | --port)
+        --prefix | --data-dir | --port | --kube-port)
             [ -n "${2:-}" ] || die "$1 needs a value" "$0 --help"
             case $1 in
             --prefix) PREFIX=$2 ;;
             --data-dir) DATA_DIR=$2 ;;
             --port) PORT=$2 ;;
+            --kube-port) KUBE_PORT=$2 ;;
             esac
             shift
             ;;
@@ -48,12 +50,15 @@ parse_options() {
     CONFIG=$(default_config "$PREFIX")
     UNIT_DIR=/etc/systemd/system
     # What the command line does not say: as before, else the default.
-    DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT
+    DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT KUBE_PORT_GIVEN=$KUBE_PORT
     DATA_DIR=${DATA_DIR:-$(setting data_dir)}
     DATA_DIR=$(readlink -m "${DATA_DIR:-/var/lib/$NAME}")
     PORT=${PORT:-$(setting port)}
     PORT=${PORT:-8080}
+    KUBE_PORT=${KUBE_PORT:-$(setting kube_port)}
+    KUBE_PORT=${KUBE_PORT:-6443}
     [[ $PORT =~ ^[0-9]+$ && $PORT -le 65535 ]] || die "--port $PORT is not a port number" "$0 --help"
+    [[ $KUBE_PORT =~ ^[0-9]+$ && $KUBE_PORT -le 65535 ]] || die "--kube-port $KUBE_PORT is not a port number" "$0 --help"
     [[ $PREFIX$DATA_DIR =~ ^[A-Za-z0-9/._+-]+$ ]] ||
         die "--prefix and --data-dir may have letters, digits and / . _ + - only" "choose other folders"
     [ "$(dirname "$DATA_DIR")" != / ] || die "--data-dir $DATA_DIR is a top-level folder" "choose one such as /var/lib/kfbox"
@@ -85,7 +90,8 @@ check_machine() {
     [ ! -e "$SHARE/install.env" ] || space=2
     check_disk "$space" "$DATA_DIR" "$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || printf /var/lib/docker)"
     check_memory
-    check_port "$PORT" "$PREFIX/bin/kfbox"
+    check_port "$PORT" "$PREFIX/bin/kfbox" --port
+    check_port "$KUBE_PORT" "$PREFIX/bin/kfbox" --kube-port
 }
 
 build_images() {
@@ -186,11 +192,12 @@ install_config() {
     if [ -e "$CONFIG" ]; then
         cp "$CONFIG" "$new"
     else
-        DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT
+        DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT KUBE_PORT_GIVEN=$KUBE_PORT
         [ -z "${DOCKER_HOST:-}" ] || sed -i "s|^docker_host = .*|docker_host = \"$DOCKER_HOST\"|" "$new"
     fi
     [ -z "$DATA_DIR_GIVEN" ] || sed -i "s|^data_dir = .*|data_dir = \"$DATA_DIR\"|" "$new"
     [ -z "$PORT_GIVEN" ] || sed -i "s|^port = .*|port = $PORT|" "$new"
+    [ -z "$KUBE_PORT_GIVEN" ] || sed -i "s|^kube_port = .*|kube_port = $KUBE_PORT|" "$new"
     put "$new" "$CONFIG" 0644
     if [ "$CHANGED" = 1 ]; then
         detail "settings in $CONFIG"

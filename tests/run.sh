@@ -61,7 +61,9 @@ engine() {
     answers || { tail -5 "$cache/dockerd.log"; die "dockerd does not come up (its log: $cache/dockerd.log)"; }
   fi
   say "images"
-  "$here/images/build.sh"
+  local images=()
+  if wants conformance; then images=(trainers); fi
+  "$here/images/build.sh" "${images[@]}"
 }
 
 python_env() {

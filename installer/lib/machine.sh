@@ -80,7 +80,7 @@ port_holder() {
 
 # The port must be free, or held by the daemon that this installation will replace ($2: its program).
 check_port() {
-    local port=$1 program=$2 holder
+    local port=$1 program=$2 flag=${3:---port} holder
     [ "$port" != 0 ] || return 0
     holder=$(port_holder "$port")
     if [ -z "$holder" ]; then
@@ -88,7 +88,7 @@ check_port() {
     elif [ "$(readlink "/proc/${holder%% *}/exe" 2>/dev/null | sed 's/ (deleted)$//')" = "$program" ]; then
         detail "port $port is held by the box that is installed here"
     else
-        die "port $port is taken by process $holder" "stop that process, or choose another with --port"
+        die "port $port is taken by process $holder" "stop that process, or choose another with $flag"
     fi
 }
 

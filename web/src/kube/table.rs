@@ -10,8 +10,6 @@ use kfbox_store::{Cell, Error, Kind, Object};
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 
-use super::flag;
-
 /// How objects are wanted: whole, or as a table's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -54,10 +52,8 @@ impl Form {
                 Some("None") => Include::None,
                 Some("Object") => Include::Object,
                 Some(other) => {
-                    let wanted = flag(query, "includeObject").is_ok();
                     return Err(Error::invalid(format!(
-                        "includeObject: \"{other}\" must be None, Metadata or Object{}",
-                        if wanted { ", not a truth value" } else { "" }
+                        "includeObject: \"{other}\" must be None, Metadata or Object"
                     )));
                 }
             },
