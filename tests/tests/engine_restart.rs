@@ -12,6 +12,7 @@ use kfbox_tests::{
     seconds, text, until,
 };
 use rand::Rng;
+use serde_json::json;
 
 fn chain() -> Vec<Step> {
     let nap = "sleep 1.5";
@@ -81,6 +82,52 @@ fn stopped_in_order() -> Result<()> {
 #[test]
 fn killed() -> Result<()> {
     outage("KILL")
+}
+
+/// Two workers that need each other for some seconds: both go down with the engine, and both are run again.
+#[test]
+fn a_training_job_of_two_ends_as_it_would_have() -> Result<()> {
+    const JOBS: &str = "/apis/kubeflow.org/v1/namespaces/kubeflow/pytorchjobs";
+    let mut own = OwnEngine::start()?;
+    own.take_images(&Engine::default(), &["kfbox/base:1", "kfbox/busybox:1"])?;
+    let b = TestBox::with(Options {
+        engine: own.engine(),
+        ..Options::default()
+    })?;
+    let replica = json!({"replicas": 1, "restartPolicy": "OnFailure", "template": {"spec": {"containers": [{
+        "name": "pytorch", "image": "kfbox/base:1", "command": ["sh", "-c", "echo rank $RANK; sleep 6"],
+    }]}}});
+    let job = json!({"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "pair"},
+        "spec": {"pytorchReplicaSpecs": {"Master": replica, "Worker": replica}}});
+    b.client.post(JOBS, &job)?.ok()?;
+    let holds = |wanted: &str| -> Result<Option<()>> {
+        let job = b.client.get(&format!("{JOBS}/pair"))?.ok()?;
+        let conditions = job["status"]["conditions"].as_array().cloned();
+        let found = conditions.unwrap_or_default();
+        if found
+            .iter()
+            .any(|c| c["type"] == "Failed" && c["status"] == "True")
+        {
+            anyhow::bail!("the job failed: {found:?}");
+        }
+        let held = found
+            .iter()
+            .any(|c| c["type"] == wanted && c["status"] == "True");
+        Ok(held.then_some(()))
+    };
+    until("both run", seconds(60), || {
+        let pods = b.client.get("/api/v1/namespaces/kubeflow/pods")?.ok()?;
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        let running = pods
+            .iter()
+            .filter(|p| text(p, "/status/phase") == "Running");
+        Ok((running.count() == 2).then_some(()))
+    })?;
+    own.down("KILL")?;
+    own.up()?;
+    until("the job has succeeded", seconds(120), || holds("Succeeded"))?;
+    drop(b);
+    Ok(())
 }
 
 #[test]

@@ -13,8 +13,10 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn two_hundred_steps_side_by_side() -> Result<()> {
     let b = TestBox::start()?;
-    let idle = b.memory("VmRSS")?;
-    assert!(idle < 50 * MIB, "{} MiB idle on a fresh box", idle / MIB);
+    // Without the pages of the program itself: an unoptimised build's are many times those of a release.
+    let program = b.memory("RssFile")?;
+    let idle = b.memory("VmRSS")? - program;
+    assert!(idle < 30 * MIB, "{} MiB idle on a fresh box", idle / MIB);
     let steps: Vec<_> = (0..200)
         .map(|i| Step::sh(&format!("step-{i}"), "true"))
         .collect();
@@ -28,13 +30,13 @@ fn two_hundred_steps_side_by_side() -> Result<()> {
             .iter()
             .all(|t| text(t, "/status/state") == "SUCCEEDED")
     );
-    let peak = b.memory("VmHWM")?;
+    let peak = b.memory("VmHWM")?.saturating_sub(program);
     println!(
         "idle {} MiB, peak {} MiB, {:?}",
         idle / MIB,
         peak / MIB,
         began.elapsed()
     );
-    assert!(peak < 100 * MIB, "{} MiB at the highest", peak / MIB);
+    assert!(peak < 80 * MIB, "{} MiB at the highest", peak / MIB);
     b.no_containers()
 }

@@ -1,3 +1,4 @@
+// What a job's object says in words, and the manifests that the pages make.
 import { expect, test } from 'vitest';
 import type { JobObject } from '../api/types';
 import { conditionSentence, JOB_KINDS, jobSentence, jobState, manifest, objectPath, replicasOf } from './jobs';

@@ -1,0 +1,1 @@
+"""The package that TFJob's samples call as `python -m trainer.task`."""
