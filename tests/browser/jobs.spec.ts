@@ -49,9 +49,10 @@ test('a volume is created and deleted, in the namespace that the URL names', asy
   const name = fresh('volume');
   await user.goto('/volumes?ns=kubeflow');
   await user.getByRole('button', { name: 'Create a volume' }).first().click();
-  await user.getByLabel('Name').fill(name);
-  await user.getByLabel('Size in GiB').fill('1');
-  await user.getByRole('dialog').getByRole('button', { name: 'Create', exact: true }).click();
+  const dialog = user.getByRole('dialog');
+  await dialog.getByLabel('Name').fill(name);
+  await dialog.getByLabel('Size in GiB').fill('1');
+  await dialog.getByRole('button', { name: 'Create', exact: true }).click();
   const row = user.getByRole('row', { name: new RegExp(name) });
   await expect(row).toContainText('Nobody');
   await expectAccessible(user, 'the list of volumes');
