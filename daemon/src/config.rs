@@ -18,7 +18,7 @@ pub struct Config {
     pub port: u16,
     /// Loopback port of the Kubernetes-shaped API, over TLS; 0 = any free one.
     pub kube_port: u16,
-    /// Port of the S3 door. It comes with a later version; the setting is accepted and unused.
+    /// Loopback port of the S3 endpoint; 0 = any free one.
     pub s3_port: u16,
     /// Where the Docker engine listens.
     pub docker_host: String,

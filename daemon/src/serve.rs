@@ -17,7 +17,7 @@ use anyhow::Result;
 use futures::StreamExt;
 use kfbox_store::{
     Code, Object, Ref, Selector, Store,
-    blob::Blobs,
+    blob::{Blobs, s3::Keyring},
     kinds::core::{DEFAULT_NAMESPACE, NAMESPACE, POD},
 };
 use tokio::net::TcpListener;
@@ -32,8 +32,8 @@ use crate::{
     node::{self, Machine},
     pipeline::Specs,
     reconcile::{
-        Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, statefulset,
-        task, trainjob, volume,
+        Ctx, access_key, batch, deployment, environment, gc, job, namespace, pod, run, schedule,
+        statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -52,15 +52,22 @@ pub async fn serve(config: Config) -> Result<()> {
     kfbox_web::kfp::ensure_defaults(&store, DEFAULT_NAMESPACE).await?;
     trainjob::runtimes::ensure(&store).await?;
 
+    let blobs = Blobs::open(&data.join("artifacts"))?;
+    blobs
+        .ensure_bucket(DEFAULT_BUCKET, DEFAULT_NAMESPACE)
+        .await?;
+
     let default_memory = match config.default_memory {
         0 => machine_memory() / 10 * 9,
         bytes => bytes,
     };
     let metrics = Arc::new(Metrics::new(default_memory));
     let driver: Arc<dyn Driver> = Arc::new(DockerDriver::connect(&config.docker_host, &box_id)?);
+    let keys = Arc::new(Keyring::new(store.clone(), identity::master_key(&data)?));
     let ctx = Ctx {
+        keys: keys.clone(),
         images: Arc::new(Images::new(driver.clone(), config.rules())),
-        blobs: Blobs::open(&data.join("artifacts"))?,
+        blobs,
         specs: Arc::new(Specs::new(store.clone())),
         store: store.clone(),
         driver: driver.clone(),
@@ -78,6 +85,8 @@ pub async fn serve(config: Config) -> Result<()> {
         listener.local_addr()?.port(),
         kube_listener.local_addr()?.port(),
     );
+    let s3_listener = listen(config.s3_port, "--s3-port").await?;
+    let s3_port = s3_listener.local_addr()?.port();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let tls = kfbox_web::Tls::open(&data, host.trim())
         .map_err(|e| anyhow::anyhow!("{e}{}", context(&e)))?;
@@ -90,6 +99,7 @@ pub async fn serve(config: Config) -> Result<()> {
     app.metrics.register(|registry| metrics.register(registry));
     let router = kfbox_web::router(app.clone());
     let kube_router = kfbox_web::kube_router(app.clone());
+    let s3_router = kfbox_web::s3_router(ctx.blobs.clone(), keys.clone());
     for name in kfbox_web::KUBE_NAMES.iter().chain([&host.trim()]) {
         app.config.hosts.add(*name);
     }
@@ -110,6 +120,7 @@ pub async fn serve(config: Config) -> Result<()> {
         app,
         router: router.clone(),
         kube_router: kube_router.clone(),
+        s3_router: s3_router.clone(),
         tls: tls.clone(),
         names: Arc::default(),
         resolvers: ctx.resolvers.clone(),
@@ -125,6 +136,11 @@ pub async fn serve(config: Config) -> Result<()> {
             kube_stop.cancelled().await;
         },
     ));
+    let s3_stop = stop.clone();
+    tokio::spawn(kfbox_web::serve(s3_listener, None, s3_router, async move {
+        s3_stop.cancelled().await;
+    }));
+    tokio::spawn(housekeeping(ctx.blobs.clone(), stop.clone()));
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
     let ui = format!("http://127.0.0.1:{port}");
@@ -134,6 +150,7 @@ pub async fn serve(config: Config) -> Result<()> {
         &serde_json::to_vec_pretty(&serde_json::json!({
             "ui": ui,
             "kube": format!("https://127.0.0.1:{kube_port}"),
+            "s3": format!("http://127.0.0.1:{s3_port}"),
             "ca": data.join("ca.crt"),
             "admin_token_file": admin_token_file,
         }))?,
@@ -208,6 +225,11 @@ fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
         ),
         room(Arc::new(volume::Volumes(ctx.clone())), Waker::new(), 2),
         room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
+        room(
+            Arc::new(access_key::AccessKeys(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(
@@ -232,6 +254,30 @@ async fn ensure_namespaces(store: &Store) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The bucket that pipelines write to by default, as upstream's.
+const DEFAULT_BUCKET: &str = "mlpipeline";
+/// Between two rounds of housekeeping.
+const ROUND: Duration = Duration::from_secs(3600);
+
+/// Applies life-cycle rules and removes bytes that nothing names, at the start and every hour.
+async fn housekeeping(blobs: Blobs, stop: tokio_util::sync::CancellationToken) {
+    loop {
+        if let Err(e) = blobs.expire().await {
+            tracing::warn!(
+                context = e.context,
+                "life-cycle rules were not applied: {e}"
+            );
+        }
+        if let Err(e) = blobs.sweep().await {
+            tracing::warn!(context = e.context, "the byte store was not swept: {e}");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ROUND) => {}
+        }
+    }
 }
 
 /// Wakes Pods when the engine tells of their containers; after an outage, all that may have one. Containers

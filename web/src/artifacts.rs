@@ -39,10 +39,7 @@ pub(crate) async fn read(
         Error::invalid("an artifact's address is /artifacts/{scheme}/{bucket}/{key}")
     })?;
     let uri = format!("{scheme}://{}", rest.trim_end_matches('/'));
-    let (blobs, at) = (app.blobs.clone(), uri.clone());
-    let found = tokio::task::spawn_blocking(move || blobs.read(&at))
-        .await
-        .map_err(Error::internal)??;
+    let found = app.blobs.read(&uri).await?;
     let mut response = match found {
         Found::Folder(entries) => Json(json!({"entries": entries})).into_response(),
         Found::File(file, size) => send(file, size, &uri, &headers).await?,

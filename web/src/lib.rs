@@ -15,6 +15,7 @@ pub mod kfp;
 mod kube;
 mod metrics;
 mod runtime;
+mod s3;
 mod serve;
 mod tls;
 mod ui;
@@ -34,6 +35,7 @@ pub use caller::new_secret;
 pub use config::{Config, Hosts};
 pub use metrics::Metrics;
 pub use runtime::{Control, Duplex, ExecOptions, LogOptions, LogStream, Output, Runtime, Session};
+pub use s3::s3_router;
 pub use serve::{Closing, serve};
 pub use tls::{NAMES as KUBE_NAMES, Tls};
 

@@ -6,6 +6,7 @@ mod doctor;
 mod kubeconfig;
 mod output;
 mod run;
+mod s3;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -81,6 +82,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Write what kubectl and the SDKs need to reach the box
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Make, list or revoke keys to the S3 endpoint
+    S3(s3::S3Args),
     /// Start a run of a compiled pipeline (.yaml or .json)
     Run(run::RunArgs),
     /// List runs, newest first; or show one with its tasks
@@ -115,7 +118,7 @@ struct ServeArgs {
     /// Loopback port of the Kubernetes-shaped API (TLS); 0 picks a free one [default: 6443]
     #[arg(long, value_name = "PORT")]
     kube_port: Option<u16>,
-    /// Port of the S3 door (not in this version: accepted, unused)
+    /// Loopback port of the S3 endpoint; 0 picks a free one [default: 9000]
     #[arg(long, value_name = "PORT")]
     s3_port: Option<u16>,
     /// The Docker engine [default: unix:///var/run/docker.sock]
@@ -139,6 +142,7 @@ impl Cli {
             Command::Serve(args) => args.run(),
             Command::Status(connection) => output::status(&connection),
             Command::Doctor(connection) => doctor::doctor(&connection),
+            Command::S3(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Kubeconfig(args) => args.run(),
             Command::Run(args) => args.run(),
@@ -169,8 +173,9 @@ impl ServeArgs {
             output::line(&toml::to_string_pretty(&config)?)?;
             return Ok(ExitCode::SUCCESS);
         }
+        // s3s logs every refusal of a client as an error of ours.
         let filter = tracing_subscriber::EnvFilter::try_from_env("KFBOX_LOG")
-            .unwrap_or_else(|_| "info".into());
+            .unwrap_or_else(|_| "info,s3s=off".into());
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
@@ -181,8 +186,8 @@ impl ServeArgs {
         }
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
-            // Reads of the metadata and of step outputs; they are short.
-            .max_blocking_threads(16)
+            // Reads and writes of metadata and bytes: short, and none waits for a client.
+            .max_blocking_threads(64)
             .thread_keep_alive(std::time::Duration::from_secs(2))
             .build()?
             .block_on(serve::serve(config))?;

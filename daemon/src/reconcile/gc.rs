@@ -115,11 +115,7 @@ impl Gc {
                 return Ok(());
             }
         }
-        let blobs = self.0.blobs.clone();
-        let name = run.name.clone();
-        tokio::task::spawn_blocking(move || blobs.remove_run(&name))
-            .await
-            .map_err(Error::internal)?
+        self.0.blobs.remove_run(&run.name).await
     }
 
     async fn specs(&self, namespace: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The rooms: each reads Objects, writes child Objects and its own status. Only `pod` has hands: it alone
 //! calls the driver to act. A room is found by its name.
 
+pub mod access_key;
 pub mod batch;
 pub mod dag;
 pub mod deployment;
@@ -21,7 +22,10 @@ pub use pod::requests as pod_requests;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
-use kfbox_store::{Result, Store, blob::Blobs};
+use kfbox_store::{
+    Result, Store,
+    blob::{Blobs, s3::Keyring},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -40,6 +44,8 @@ pub struct Ctx {
     pub driver: Arc<dyn Driver>,
     /// Which image a name means.
     pub images: Arc<Images>,
+    /// The keys of the S3 endpoint.
+    pub keys: Arc<Keyring>,
     /// Where artifacts lie.
     pub blobs: Blobs,
     /// The box's folder.

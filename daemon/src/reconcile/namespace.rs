@@ -1,4 +1,4 @@
-//! The namespace room: gives each namespace its service accounts, and takes everything in it along when it goes.
+//! The namespace room: gives each namespace its service accounts and its key to the S3 endpoint, and takes everything in it along when it goes.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use kfbox_store::{
     Code, Error, Event, Kind, Object, Ref, Result, Selector,
     kinds::{
+        access::ACCESS_KEY,
         cluster::SERVICE_ACCOUNT,
         core::{NAMESPACE, NAMESPACE_FINALIZER},
     },
@@ -17,6 +18,8 @@ use crate::controller::{Action, Reconciler};
 
 /// Service accounts of every namespace, as in a Kubeflow profile.
 const ACCOUNTS: &[&str] = &["default", "default-editor"];
+/// The key to the namespace's buckets; its Secret has the name that Kubeflow gives it.
+const STORE_KEY: &str = "mlpipeline-minio-artifact";
 /// While what is in a namespace goes.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -55,6 +58,15 @@ impl Reconciler for Namespaces {
                     Err(e) if e.code != Code::AlreadyExists => return Err(e),
                     _ => {}
                 }
+            }
+        }
+        let at = Ref::new(&ACCESS_KEY, &key.name, STORE_KEY);
+        if self.0.store.get(&at).await?.is_none() {
+            let access = Object::new(&ACCESS_KEY, &key.name, STORE_KEY)
+                .with_spec(&json!({"note": "for the namespace's own workloads"}))?;
+            match self.0.store.create(access).await {
+                Err(e) if e.code != Code::AlreadyExists => return Err(e),
+                _ => {}
             }
         }
         // A namespace of an older version has neither.

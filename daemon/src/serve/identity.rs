@@ -89,6 +89,29 @@ pub(super) async fn admin_token(store: &Store, data: &Path) -> Result<PathBuf> {
         "the box's own, for its administrator",
     )?;
     store.create(minted.object).await?;
+    write_secret(&path, minted.secret.as_bytes())?;
+    Ok(path)
+}
+
+/// The key from which the secrets of S3 keys are derived, made once.
+pub(super) fn master_key(data: &Path) -> Result<[u8; 32]> {
+    let path = data.join("s3.master");
+    if let Ok(bytes) = fs::read(&path) {
+        return bytes.try_into().map_err(|_| {
+            anyhow::anyhow!(
+                "{} is damaged: restore it from a backup, or remove it and give out new S3 keys",
+                path.display()
+            )
+        });
+    }
+    let mut key = [0_u8; 32];
+    rand::rng().fill_bytes(&mut key);
+    write_secret(&path, &key)?;
+    Ok(key)
+}
+
+/// Writes a file that only its owner reads, all of it or none.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = path.with_extension("part");
     let _ = fs::remove_file(&part);
     let mut file = OpenOptions::new()
@@ -96,10 +119,10 @@ pub(super) async fn admin_token(store: &Store, data: &Path) -> Result<PathBuf> {
         .create_new(true)
         .mode(0o600)
         .open(&part)?;
-    file.write_all(minted.secret.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&part, &path)?;
-    Ok(path)
+    fs::rename(&part, path)?;
+    Ok(())
 }
 
 /// Writes a file so that readers see all of it or none.

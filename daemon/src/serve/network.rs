@@ -1,5 +1,5 @@
 //! Where workloads find the box: on the gateway of each namespace's network it answers the KFP API, the
-//! Kubernetes-shaped API over TLS, and questions for names.
+//! Kubernetes-shaped API over TLS, S3, and questions for names.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,6 +23,8 @@ const PIPELINES: u16 = 8888;
 const KUBE: u16 = 6443;
 /// `kubernetes.default.svc`'s own port, where nothing else of the host has it.
 const KUBE_USUAL: u16 = 443;
+/// Upstream's port of `minio-service`.
+const S3: u16 = 9000;
 /// Before a port that could not be had is tried again: the engine may be setting its bridge up.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,7 @@ pub(super) struct Doors {
     pub app: Arc<kfbox_web::App>,
     pub router: Router,
     pub kube_router: Router,
+    pub s3_router: Router,
     pub tls: Tls,
     pub names: Arc<Names>,
     pub resolvers: Arc<[IpAddr]>,
@@ -82,6 +85,7 @@ impl Doors {
     fn gateway(&self, namespace: String, address: IpAddr, closing: &CancellationToken) {
         self.app.config.hosts.add(address.to_string());
         self.door(address, PIPELINES, None, &self.router, closing, true);
+        self.door(address, S3, None, &self.s3_router, closing, true);
         let tls = Some(self.tls.clone());
         self.door(address, KUBE, tls.clone(), &self.kube_router, closing, true);
         self.door(address, KUBE_USUAL, tls, &self.kube_router, closing, false);

@@ -1,54 +1,139 @@
-//! Where the bytes of artifacts lie. A step's artifacts are never copied: the folder of the store that holds
-//! `minio://bucket/key` is bind-mounted into the step at `/minio/bucket/key`.
+//! The bytes: buckets of objects with versions, behind one Rust door (this) and one S3 door ([`s3`]).
 //!
-//! Keys come from users and steps: [`Blobs::path`] is the one function that turns a URI into a host path, and
-//! reads never follow a link out of the root.
+//! Four things, each in its place:
+//! - *rows* ([`rows`], in `index.redb`): buckets, versions of objects, uploads, blobs. One writer, group commit.
+//! - *blobs* ([`files`]): bytes that never change, under random ids: small ones in the database, others as files.
+//! - *uses* ([`refs`]): a version names blobs and is counted at them; a blob that nobody names goes. So a copy
+//!   of an object copies no bytes.
+//! - *the tree* ([`tree`]): the same bytes as plain files below `buckets/`, bind-mounted into steps.
+//!
+//! The order of writing makes an orphaned file possible (a sweep removes it) and a missing one impossible:
+//! bytes, then their name, then the row, each durable before the next.
+
+mod files;
+mod list;
+mod read;
+pub(crate) mod refs;
+pub(crate) mod rows;
+pub mod s3;
+mod sweep;
+mod tree;
 
 use std::{
     io,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::{Code, Error, Result};
+pub use read::{Entry, Found};
 
-/// The URI schemes that the box stores itself, with the folder each is mounted at inside steps.
+use crate::{
+    Code, Error, Result,
+    db::bytes::{BytesDb, Next, Tables},
+};
+use refs::After;
+use rows::{NULL, Version, Versioning};
+
+/// The URI schemes that the box stores itself, with the folder each is mounted at inside steps. They lead to
+/// the same buckets.
 pub const SCHEMES: &[(&str, &str)] = &[("minio", "minio"), ("s3", "s3"), ("gs", "gcs")];
 
-/// The artifact folder of a box.
-#[derive(Clone, Debug)]
+/// The byte store of a box. Cheap to clone.
+#[derive(Clone)]
 pub struct Blobs {
-    root: PathBuf,
+    pub(crate) inner: Arc<Inner>,
 }
 
-/// One entry of a folder.
-#[derive(Debug, serde::Serialize)]
-pub struct Entry {
-    /// Its name.
-    pub name: String,
-    /// Bytes; 0 for folders.
-    pub size: u64,
-    /// Whether it is a folder.
-    pub dir: bool,
+/// Where things lie.
+pub(crate) struct Inner {
+    /// The folder of buckets.
+    tree: PathBuf,
+    /// Blobs as files.
+    files: PathBuf,
+    /// Files on their way in.
+    temporary: PathBuf,
+    db: BytesDb,
 }
 
-/// What a URI points at.
-#[derive(Debug)]
-pub enum Found {
-    /// A file, open for reading, with its size in bytes.
-    File(std::fs::File, u64),
-    /// A folder's entries, by name.
-    Folder(Vec<Entry>),
+impl std::fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blobs")
+            .field("tree", &self.inner.tree)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Scheme-less halves of `scheme://bucket/key`.
+fn split(uri: &str) -> Result<(&str, &str)> {
+    let (scheme, rest) = uri.split_once("://").ok_or_else(|| {
+        Error::invalid(format!(
+            "artifact URI \"{uri}\": must be scheme://bucket/key"
+        ))
+    })?;
+    if !SCHEMES.iter().any(|(s, _)| *s == scheme) {
+        return Err(Error::invalid(format!(
+            "artifact URI \"{uri}\": the box stores minio://, s3:// and gs:// only"
+        )));
+    }
+    Ok(rest.split_once('/').unwrap_or((rest, "")))
 }
 
 impl Blobs {
     /// The store in this folder, which is made when missing.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder or the index cannot be opened.
     pub fn open(root: &Path) -> Result<Self> {
-        std::fs::create_dir_all(root).map_err(|e| unreadable(root, &e))?;
-        let root = root.canonicalize().map_err(|e| unreadable(root, &e))?;
-        Ok(Self { root })
+        std::fs::create_dir_all(root).map_err(|e| disk(root, &e))?;
+        let root = root.canonicalize().map_err(|e| disk(root, &e))?;
+        let inner = Inner {
+            tree: root.join("buckets"),
+            files: root.join("blobs"),
+            temporary: root.join("incoming"),
+            db: BytesDb::open(&root.join("index.redb"))?,
+        };
+        // What was on its way in when the box stopped was acknowledged to nobody.
+        match std::fs::remove_dir_all(&inner.temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(disk(&inner.temporary, &e));
+            }
+            _ => {}
+        }
+        for folder in [&inner.tree, &inner.temporary] {
+            std::fs::create_dir_all(folder).map_err(|e| disk(folder, &e))?;
+        }
+        for byte in 0..=u8::MAX {
+            let folder = inner.files.join(format!("{byte:02x}"));
+            std::fs::create_dir_all(&folder).map_err(|e| disk(&folder, &e))?;
+        }
+        let durable = std::fs::File::open(&inner.files).and_then(|f| f.sync_all());
+        durable.map_err(|e| disk(&inner.files, &e))?;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Makes a bucket for this namespace unless it is there.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub async fn ensure_bucket(&self, name: &str, namespace: &str) -> Result<()> {
+        let (name, namespace) = (name.to_owned(), namespace.to_owned());
+        let write = move |t: &Tables| {
+            if t.bucket(&name)?.is_none() {
+                let created = now_ms();
+                t.put_bucket(
+                    &name,
+                    &rows::Bucket {
+                        created,
+                        namespace,
+                        ..rows::Bucket::default()
+                    },
+                )?;
+            }
+            Result::Ok(())
+        };
+        self.inner.db.write(write).await
     }
 
     /// The host path of `scheme://bucket/key`.
@@ -56,104 +141,186 @@ impl Blobs {
     /// # Errors
     /// `Invalid` for a scheme the box does not store, an empty key, or a key with `..` and the like.
     pub fn path(&self, uri: &str) -> Result<PathBuf> {
-        let (scheme, rest) = uri.split_once("://").ok_or_else(|| {
-            Error::invalid(format!(
-                "artifact URI \"{uri}\": must be scheme://bucket/key"
-            ))
-        })?;
-        if !SCHEMES.iter().any(|(s, _)| *s == scheme) {
-            return Err(Error::invalid(format!(
-                "artifact URI \"{uri}\": the box stores minio://, s3:// and gs:// only"
-            )));
-        }
+        let (bucket, _) = split(uri)?;
+        let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
         let plain = Path::new(rest)
             .components()
             .all(|c| matches!(c, Component::Normal(_)));
-        if rest.is_empty() || !plain || rest.contains('\0') || rest.contains('\\') {
+        if bucket.is_empty() || !plain || rest.contains('\0') || rest.contains('\\') {
             return Err(Error::invalid(format!(
                 "artifact URI \"{uri}\": the key must be a plain path, without \"..\""
             )));
         }
-        Ok(self.root.join(scheme).join(rest))
+        Ok(self.inner.tree.join(rest))
     }
 
-    /// Opens what a URI points at. Blocking: call it off the async runtime.
-    ///
-    /// # Errors
-    /// As [`Blobs::path`]; `NotFound` when nothing is there or it is reached through a link out of the store.
-    pub fn read(&self, uri: &str) -> Result<Found> {
-        let path = self.path(uri)?;
-        let missing = || Error::not_found(format!("no artifact at {uri}"));
-        // Steps write here: resolve links first, then look at the very file that was resolved.
-        let real = path.canonicalize().map_err(|_| missing())?;
-        if !real.starts_with(&self.root) {
-            return Err(missing());
-        }
-        let meta = std::fs::metadata(&real).map_err(|_| missing())?;
-        if meta.is_dir() {
-            let mut entries = Vec::new();
-            for entry in std::fs::read_dir(&real).map_err(|e| unreadable(&real, &e))? {
-                let entry = entry.map_err(|e| unreadable(&real, &e))?;
-                let meta = entry.metadata().map_err(|e| unreadable(&real, &e))?;
-                entries.push(Entry {
-                    name: entry.file_name().to_string_lossy().into_owned(),
-                    size: if meta.is_file() { meta.len() } else { 0 },
-                    dir: meta.is_dir(),
-                });
-            }
-            entries.sort_by(|a, b| a.name.cmp(&b.name));
-            return Ok(Found::Folder(entries));
-        }
-        if !meta.is_file() {
-            return Err(missing());
-        }
-        let file = std::fs::File::open(&real).map_err(|e| unreadable(&real, &e))?;
-        Ok(Found::File(file, meta.len()))
-    }
-
-    /// Removes every folder named like this run, wherever its pipeline root put it. Blocking.
+    /// Removes the objects and files of this run, wherever its pipeline root put them: every folder that is
+    /// named like it.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn remove_run(&self, run_id: &str) -> Result<()> {
-        let mut level = vec![self.root.clone()];
-        // scheme, bucket, up to four folders of a pipeline root, pipeline, run
-        for _ in 0..8 {
-            let mut next = Vec::new();
-            for folder in level {
-                for entry in std::fs::read_dir(&folder)
-                    .map_err(|e| unreadable(&folder, &e))?
-                    .flatten()
-                {
-                    // Links are what a step left: never followed.
-                    if !entry.file_type().is_ok_and(|t| t.is_dir()) {
-                        continue;
-                    }
-                    let path = entry.path();
-                    if entry.file_name().to_str() == Some(run_id) {
-                        std::fs::remove_dir_all(&path).map_err(|e| unreadable(&path, &e))?;
-                    } else {
-                        next.push(path);
-                    }
-                }
+    pub async fn remove_run(&self, run_id: &str) -> Result<()> {
+        let (inner, run_id) = (self.inner.clone(), run_id.to_owned());
+        let tree = inner.tree.clone();
+        let folders = tokio::task::spawn_blocking(move || find_folders(&tree, &run_id)).await;
+        for folder in folders.map_err(Error::internal)?? {
+            let below = folder.strip_prefix(&inner.tree).ok().and_then(Path::to_str);
+            if let Some((bucket, key)) = below.and_then(|b| b.split_once('/')) {
+                self.remove_below(bucket, &format!("{key}/")).await?;
             }
-            level = next;
+            match tokio::fs::remove_dir_all(&folder).await {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(disk(&folder, &e)),
+                _ => {}
+            }
         }
         Ok(())
     }
+
+    /// Removes all versions of all objects with this prefix, in short transactions.
+    pub(crate) async fn remove_below(&self, bucket: &str, prefix: &str) -> Result<()> {
+        loop {
+            let (inner, bucket, prefix) =
+                (self.inner.clone(), bucket.to_owned(), prefix.to_owned());
+            let (after, more) = self
+                .inner
+                .db
+                .write(move |t| {
+                    let mut doomed = Vec::new();
+                    t.scan_from(&bucket, prefix.as_bytes(), 0, |key, age, version| {
+                        if !key.starts_with(prefix.as_bytes()) || doomed.len() == 256 {
+                            return Ok(Next::Stop);
+                        }
+                        doomed.push((String::from_utf8_lossy(key).into_owned(), age, version));
+                        Ok(Next::On)
+                    })?;
+                    let mut after = After::default();
+                    for (key, age, version) in &doomed {
+                        inner.drop_version(t, &bucket, key, *age, version, &mut after)?;
+                    }
+                    Ok((after, doomed.len() == 256))
+                })
+                .await?;
+            self.inner.finish(after).await;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
 }
 
-fn unreadable(path: &Path, e: &io::Error) -> Error {
-    let code = if e.kind() == io::ErrorKind::StorageFull {
-        Code::StorageFull
+/// Folders of this name below the buckets: up to four folders of a pipeline root and the pipeline's name deep.
+fn find_folders(tree: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let (mut found, mut level) = (Vec::new(), vec![tree.to_owned()]);
+    for _ in 0..7 {
+        let mut next = Vec::new();
+        for folder in level {
+            let entries = std::fs::read_dir(&folder).map_err(|e| disk(&folder, &e))?;
+            for entry in entries.flatten() {
+                // Links are what a step left: never followed.
+                if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    continue;
+                }
+                if entry.file_name().to_str() == Some(name) {
+                    found.push(entry.path());
+                } else {
+                    next.push(entry.path());
+                }
+            }
+        }
+        level = next;
+    }
+    Ok(found)
+}
+
+impl Inner {
+    /// Makes this the current version of a key: gives it its id, retires or replaces the one before. Returns the
+    /// version as it was stored.
+    pub(crate) fn put_version(
+        &self,
+        t: &Tables,
+        bucket: &str,
+        key: &str,
+        mut version: Version,
+        after: &mut After,
+    ) -> Result<Version> {
+        let versioning = t.bucket(bucket)?.map_or(Versioning::Off, |b| b.versioning);
+        let age = u64::MAX - t.next_number()?;
+        let current = t.latest(bucket, key)?;
+        let keeps = versioning == Versioning::Enabled;
+        if keeps {
+            version.id = format!("{age:016x}{}", &files::new_id()[..16]);
+        } else {
+            version.id = NULL.into();
+        }
+        if let Some((_, old)) = &current {
+            self.rescue(t, old, keeps || old.id != NULL)?;
+        }
+        if !keeps {
+            // At most one version has no id of its own.
+            let replaced = match versioning {
+                Versioning::Off => current,
+                _ => t.version(bucket, key, NULL)?,
+            };
+            if let Some((age, old)) = replaced {
+                t.remove_version(bucket, key, age)?;
+                t.count(bucket, 0, old.size)?;
+                refs::release(t, &old.segments, after)?;
+            }
+        }
+        t.count(bucket, version.size, 0)?;
+        t.put_version(bucket, key, age, &version)?;
+        after.touch(bucket, key);
+        Ok(version)
+    }
+
+    /// Removes one version for good.
+    pub(crate) fn drop_version(
+        &self,
+        t: &Tables,
+        bucket: &str,
+        key: &str,
+        age: u64,
+        version: &Version,
+        after: &mut After,
+    ) -> Result<()> {
+        self.rescue(t, version, false)?;
+        t.remove_version(bucket, key, age)?;
+        t.count(bucket, 0, version.size)?;
+        refs::release(t, &version.segments, after)?;
+        after.touch(bucket, key);
+        Ok(())
+    }
+
+    /// Does on the disk what a durable transaction left to do.
+    pub(crate) async fn finish(self: &Arc<Self>, after: After) {
+        let inner = self.clone();
+        if tokio::task::spawn_blocking(move || inner.clean_up(&after))
+            .await
+            .is_err()
+        {
+            tracing::error!("cleaning up after a write failed");
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn disk(path: &Path, e: &io::Error) -> Error {
+    let (code, text) = if e.kind() == io::ErrorKind::StorageFull {
+        (
+            Code::StorageFull,
+            "the disk of the box is full: nothing was changed; free some space and try again",
+        )
     } else {
-        Code::Unavailable
+        (
+            Code::Unavailable,
+            "the box cannot use its artifact folder now; its log has the cause",
+        )
     };
-    Error::new(
-        code,
-        "the box cannot use its artifact folder now; its log has the cause",
-    )
-    .because(format!("{}: {e}", path.display()))
+    Error::new(code, text).because(format!("{}: {e}", path.display()))
 }
 
 #[cfg(test)]
@@ -161,8 +328,8 @@ fn unreadable(path: &Path, e: &io::Error) -> Error {
 mod tests {
     use super::*;
 
-    #[test]
-    fn hostile_uris_never_leave_the_root() {
+    #[tokio::test]
+    async fn hostile_uris_never_leave_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(&dir.path().join("artifacts")).unwrap();
         for uri in [
@@ -177,12 +344,15 @@ mod tests {
             "minio://b\\..\\x",
         ] {
             assert!(blobs.path(uri).is_err() || !uri.contains(".."), "{uri}");
-            assert!(blobs.read(uri).is_err(), "{uri}");
+            assert!(blobs.read(uri).await.is_err(), "{uri}");
         }
         std::fs::write(dir.path().join("secret"), "s").unwrap();
         let bucket = blobs.path("minio://b/x").unwrap();
         std::fs::create_dir_all(bucket.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(dir.path().join("secret"), &bucket).unwrap();
-        assert_eq!(blobs.read("minio://b/x").unwrap_err().code, Code::NotFound);
+        assert_eq!(
+            blobs.read("minio://b/x").await.unwrap_err().code,
+            Code::NotFound
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! Who may come in: Token. Secrets are never stored, only their SHA-256.
+//! Who may come in: Token, for the API and the browser; AccessKey, for the S3 endpoint. Secrets are never stored:
+//! of a token only its SHA-256, of a key nothing, as it is derived.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Kind};
+use crate::{Column, Error, Kind, Verbs};
 
 /// A bearer token, a browser session, or a one-time login link. Its name is derived from the secret's digest,
 /// so that a request is checked by one lookup.
@@ -21,7 +22,80 @@ pub static TOKEN: Kind = Kind {
     ..Kind::BASE
 };
 
-pub(crate) const KINDS: &[&Kind] = &[&TOKEN];
+/// A key to the S3 endpoint. It opens the buckets of its namespace, or, in `kubeflow-system`, of all. The box keeps
+/// a Secret of the same name beside it, with the key's id and secret under the names that clients look for.
+pub static ACCESS_KEY: Kind = Kind {
+    group: "kfbox.dev",
+    version: "v1alpha1",
+    kind: "AccessKey",
+    plural: "accesskeys",
+    short: &["ak"],
+    verbs: Verbs::All,
+    namespaced: true,
+    schema: Some(access_key_schema),
+    validate: |object| {
+        let spec: AccessKeySpec = object.spec()?;
+        if let Some(at) = &spec.expires
+            && at.parse::<jiff::Timestamp>().is_err()
+        {
+            return Err(Error::invalid(format!(
+                "spec.expires: \"{at}\" is no time: write it like 2027-01-31T12:00:00Z"
+            )));
+        }
+        match spec.rules.iter().position(|r| r.bucket.is_empty()) {
+            Some(i) => Err(Error::invalid(format!(
+                "spec.rules[{i}].bucket: required; leave out the rules to open all buckets of the namespace"
+            ))),
+            None => Ok(()),
+        }
+    },
+    columns: &[
+        Column::path("Buckets", ".spec.rules[*].bucket"),
+        Column::path("Expires", ".spec.expires"),
+        Column::path("Note", ".spec.note"),
+    ],
+    ..Kind::BASE
+};
+
+fn access_key_schema() -> schemars::Schema {
+    #[derive(schemars::JsonSchema)]
+    #[allow(dead_code)]
+    struct AccessKey {
+        spec: Option<AccessKeySpec>,
+    }
+    schemars::schema_for!(AccessKey)
+}
+
+/// What an AccessKey opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessKeySpec {
+    /// The only buckets and prefixes it opens; absent = all buckets of the namespace, and making new ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<BucketRule>,
+    /// RFC 3339; absent = does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// A word on what it is for, shown in lists.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// A bucket, or a part of one, that an AccessKey opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BucketRule {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Only keys that start with this; absent = all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// `view` reads, `edit` reads and writes.
+    #[serde(default)]
+    pub role: Role,
+}
+
+pub(crate) const KINDS: &[&Kind] = &[&TOKEN, &ACCESS_KEY];
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +145,9 @@ pub struct TokenScope {
 }
 
 /// What a scoped token may do in its namespaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Read everything but Secrets.

@@ -191,10 +191,11 @@ pub(super) async fn read_artifact(
         .get(name)
         .and_then(|list| list.first())
         .ok_or_else(|| Error::not_found(format!("node \"{id}\" has no artifact \"{name}\"")))?;
-    let (blobs, uri) = (app.blobs.clone(), artifact.uri.clone());
+    let uri = artifact.uri.clone();
+    let found = app.blobs.read(&uri).await?;
     let data = tokio::task::spawn_blocking(move || {
         use std::io::Read;
-        let Found::File(file, size) = blobs.read(&uri)? else {
+        let Found::File(file, size) = found else {
             return Err(Error::invalid(format!("{uri} is a folder: read its files")));
         };
         if size > READ_LIMIT {

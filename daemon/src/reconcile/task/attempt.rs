@@ -218,6 +218,12 @@ impl Tasks {
             .kubernetes(label)
             .map_err(|e| Error::invalid(e.to_string()))?;
         let task_root = self.places(step, attempt).task_root_uri;
+        for (uri, _) in &plan.input_artifact_paths {
+            // What came in through S3 is shown as files; what lies elsewhere has nothing to show.
+            if self.ctx.blobs.path(uri).is_ok() {
+                self.ctx.blobs.present(uri).await?;
+            }
+        }
         let volumes = Volumes::of(self, plan, &settings, &task_root, &pod_name)?;
         let folders = volumes.make.clone();
         tokio::task::spawn_blocking(move || folders.iter().try_for_each(|f| make_open(f)))
@@ -288,11 +294,19 @@ impl Tasks {
             metadata_file: root.join("output_metadata.json"),
             metadata_root: root,
         };
-        tokio::task::spawn_blocking(move || {
+        let values: Values = tokio::task::spawn_blocking(move || {
             outputs::collect(&plan, &host).map_err(|e| Error::invalid(e.to_string()))
         })
         .await
-        .map_err(Error::internal)?
+        .map_err(Error::internal)??;
+        for artifact in values.artifacts.values().flatten() {
+            // The files become objects where they lie; artifacts of elsewhere are not ours.
+            if self.ctx.blobs.path(&artifact.uri).is_ok() {
+                let namespace = &step.task.metadata.namespace;
+                self.ctx.blobs.adopt(&artifact.uri, namespace).await?;
+            }
+        }
+        Ok(values)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt};
 use kfbox_store::{
     Object, Ref, Store,
-    blob::Blobs,
+    blob::{Blobs, s3::Keyring},
     kinds::core::{GANG, NAMESPACE, POD, POOLED, PodStatus, SANDBOX},
 };
 use kfbox_web::LogOptions;
@@ -44,6 +44,7 @@ fn context(store: &Store, data: &std::path::Path, box_id: &str) -> Ctx {
         Arc::new(DockerDriver::connect("unix:///var/run/docker.sock", box_id).unwrap());
     Ctx {
         images: Arc::new(Images::new(driver.clone(), Vec::new())),
+        keys: Arc::new(Keyring::new(store.clone(), [0; 32])),
         blobs: Blobs::open(&data.join("artifacts")).unwrap(),
         specs: Arc::new(Specs::new(store.clone())),
         store: store.clone(),

@@ -29,6 +29,12 @@ pub const BOX_NAMES: &[&str] = &[
     "ml-pipeline.kubeflow",
     "ml-pipeline.kubeflow.svc",
     "ml-pipeline.kubeflow.svc.cluster.local",
+    "minio-service.kubeflow",
+    "minio-service.kubeflow.svc",
+    "minio-service.kubeflow.svc.cluster.local",
+    "seaweedfs.kubeflow",
+    "seaweedfs.kubeflow.svc",
+    "seaweedfs.kubeflow.svc.cluster.local",
 ];
 
 /// Works out a Pod's sandbox, but for its name and image.

@@ -1,7 +1,10 @@
-//! The only file that names redb: tables, rows, one write transaction, short read snapshots.
+//! The only folder that names redb: files, rows, and here the tables of objects: one write transaction, short
+//! read snapshots. [`bytes`] has the tables of the byte store, which are a file of their own.
 //!
 //! A row is one byte of format version, eight bytes of xxh3 over the rest, then JSON. redb does not verify its
 //! checksums on ordinary reads, so each row carries its own and damage is seen when it is read.
+
+pub(crate) mod bytes;
 
 use std::{
     path::Path,
@@ -39,11 +42,64 @@ const CACHE_BYTES: usize = 16 << 20;
 /// Sorts after every name that the envelope's check lets in.
 const LAST: &str = "\u{10ffff}";
 
-/// The open database. Cheap to clone; the handle inside can be replaced after an I/O error.
+/// An open database file. Cheap to clone; the handle inside can be replaced after an I/O error.
 #[derive(Clone)]
-pub(crate) struct Db {
+pub(crate) struct File {
     inner: Arc<RwLock<Option<Database>>>,
     path: Arc<Path>,
+}
+
+impl File {
+    fn open(path: &Path) -> Result<Self> {
+        Ok(Self {
+            inner: Arc::new(RwLock::new(Some(Self::database(path)?))),
+            path: path.into(),
+        })
+    }
+
+    fn database(path: &Path) -> Result<Database> {
+        Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(storage)
+    }
+
+    /// After an I/O error redb refuses all further use of a handle: waits for readers, opens the file anew.
+    pub(crate) fn reopen(&self) -> Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        *inner = None;
+        *inner = Some(Self::database(&self.path)?);
+        Ok(())
+    }
+
+    fn handle(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` on a snapshot, and keeps the file from being reopened meanwhile.
+    fn read<T>(&self, f: impl FnOnce(ReadTransaction) -> Result<T>) -> Result<T> {
+        let guard = self.handle();
+        let database = guard.as_ref().ok_or_else(closed)?;
+        f(database.begin_read().map_err(storage)?)
+    }
+
+    /// Runs `f` in a write transaction and commits durably; rolls back when `f` fails.
+    fn write<T>(
+        &self,
+        f: impl FnOnce(WriteTransaction) -> Result<(T, WriteTransaction)>,
+    ) -> Result<T> {
+        let guard = self.handle();
+        let database = guard.as_ref().ok_or_else(closed)?;
+        let (out, txn) = f(database.begin_write().map_err(storage)?)?;
+        txn.commit().map_err(storage)?;
+        Ok(out)
+    }
+}
+
+/// The open database of objects. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Db {
+    file: File,
 }
 
 pub(crate) fn storage(e: impl Into<redb::Error>) -> Error {
@@ -67,74 +123,54 @@ pub(crate) fn storage(e: impl Into<redb::Error>) -> Error {
     }
 }
 
+/// Notes the format of a new file, refuses one that this build cannot read.
+fn check_format(write: &WriteTransaction) -> Result<()> {
+    let mut meta = write.open_table(META).map_err(storage)?;
+    let format = meta.get("format").map_err(storage)?.map(|v| v.value());
+    match format {
+        None => {
+            meta.insert("format", FORMAT).map_err(storage)?;
+            Ok(())
+        }
+        Some(f) if (MIN_FORMAT..=FORMAT).contains(&f) => Ok(()),
+        Some(f) => Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "this data folder has format {f}, this kfbox reads {MIN_FORMAT} to {FORMAT}: use the kfbox that wrote it, or a newer one"
+            ),
+        )),
+    }
+}
+
 impl Db {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let database = Self::open_file(path)?;
-        let write = database.begin_write().map_err(storage)?;
-        {
-            let mut meta = write.open_table(META).map_err(storage)?;
-            let format = meta.get("format").map_err(storage)?.map(|v| v.value());
-            match format {
-                None => {
-                    meta.insert("format", FORMAT).map_err(storage)?;
-                }
-                Some(f) if (MIN_FORMAT..=FORMAT).contains(&f) => {}
-                Some(f) => {
-                    return Err(Error::new(
-                        Code::Unsupported,
-                        format!(
-                            "this data folder has format {f}, this kfbox reads {MIN_FORMAT} to {FORMAT}: use the kfbox that wrote it, or a newer one"
-                        ),
-                    ));
-                }
-            }
-            write.open_table(OBJECTS).map_err(storage)?;
-            write.open_table(OWNED).map_err(storage)?;
-            write.open_table(LOG).map_err(storage)?;
-        }
-        write.commit().map_err(storage)?;
-        Ok(Self {
-            inner: Arc::new(RwLock::new(Some(database))),
-            path: path.into(),
-        })
+        let file = File::open(path)?;
+        file.write(|txn| {
+            check_format(&txn)?;
+            txn.open_table(OBJECTS).map_err(storage)?;
+            txn.open_table(OWNED).map_err(storage)?;
+            txn.open_table(LOG).map_err(storage)?;
+            Ok(((), txn))
+        })?;
+        Ok(Self { file })
     }
 
-    fn open_file(path: &Path) -> Result<Database> {
-        Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(storage)
-    }
-
-    /// After an I/O error redb refuses all further use of a handle: waits for readers, opens the file anew.
     pub(crate) fn reopen(&self) -> Result<()> {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        *inner = None;
-        *inner = Some(Self::open_file(&self.path)?);
-        Ok(())
-    }
-
-    fn handle(&self) -> RwLockReadGuard<'_, Option<Database>> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+        self.file.reopen()
     }
 
     /// Runs `f` on a snapshot. Keep it short: a held snapshot pins pages.
     pub(crate) fn read<T>(&self, f: impl FnOnce(&Snapshot) -> Result<T>) -> Result<T> {
-        let guard = self.handle();
-        let database = guard.as_ref().ok_or_else(closed)?;
-        let txn = database.begin_read().map_err(storage)?;
-        f(&Snapshot { txn })
+        self.file.read(|txn| f(&Snapshot { txn }))
     }
 
     /// Runs `f` in a write transaction and commits durably; rolls back when `f` fails.
     pub(crate) fn write<T>(&self, f: impl FnOnce(&WriteTxn) -> Result<T>) -> Result<T> {
-        let guard = self.handle();
-        let database = guard.as_ref().ok_or_else(closed)?;
-        let txn = database.begin_write().map_err(storage)?;
-        let write = WriteTxn { txn };
-        let out = f(&write)?;
-        write.txn.commit().map_err(storage)?;
-        Ok(out)
+        self.file.write(|txn| {
+            let write = WriteTxn { txn };
+            let out = f(&write)?;
+            Ok((out, write.txn))
+        })
     }
 }
 

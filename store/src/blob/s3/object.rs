@@ -1,0 +1,940 @@
+//! Objects: put, get, head, copy, delete, tags, attributes.
+
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*, s3_error};
+
+use super::{
+    Door, bucket_row, check_key,
+    convert::{
+        Claims, Conditions, about_of, announced, checksum_in, checksum_out, etag, hasher,
+        metadata_out, number, page_size, tags_in, tags_out, time,
+    },
+};
+use crate::{
+    blob::{
+        Inner, now_ms,
+        refs::{self, After},
+        rows::{NULL, Segment, Version, Versioning},
+    },
+    db::bytes::Tables,
+};
+
+/// No object is larger, in one piece or in parts.
+const LARGEST_PUT: u64 = 5 << 30;
+
+/// The version that a request means.
+fn find(t: &Tables, bucket: &str, key: &str, id: Option<&str>) -> S3Result<(u64, Version)> {
+    bucket_row(t, bucket)?;
+    let Some(id) = id.filter(|id| !id.is_empty()) else {
+        return t
+            .latest(bucket, key)?
+            .ok_or_else(|| s3_error!(NoSuchKey, "there is no such object"));
+    };
+    check_version_id(id)?;
+    t.version(bucket, key, id)?
+        .ok_or_else(|| s3_error!(NoSuchVersion, "there is no such version of this object"))
+}
+
+fn check_version_id(id: &str) -> S3Result<()> {
+    if id == NULL || (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())) {
+        Ok(())
+    } else {
+        Err(s3_error!(InvalidArgument, "Invalid version id specified"))
+    }
+}
+
+/// The version id as an answer tells it: not at all in a bucket that never had versions.
+fn shown_id(t: &Tables, bucket: &str, version: &Version) -> S3Result<Option<String>> {
+    let versioning = t.bucket(bucket)?.map_or(Versioning::Off, |b| b.versioning);
+    Ok((versioning != Versioning::Off).then(|| version.id.clone()))
+}
+
+struct Looked {
+    version: Version,
+    shown: Option<String>,
+    /// Bytes that are asked for: where they start and how many.
+    start: u64,
+    length: u64,
+    range: Option<String>,
+}
+
+impl Door {
+    /// Finds a version to read. Files that a step wrote, or wrote to since, are taken in first.
+    pub(super) async fn look(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<&str>,
+    ) -> S3Result<Version> {
+        let (inner, b, k, id) = (
+            self.blobs.inner.clone(),
+            bucket.to_owned(),
+            key.to_owned(),
+            id.map(str::to_owned),
+        );
+        let current_only = id.is_none();
+        let look = move |t: &Tables| -> S3Result<(Result<Version, S3Error>, bool)> {
+            let found = find(t, &b, &k, id.as_deref()).map(|(_, v)| v);
+            let stale = match &found {
+                Ok(version) => inner.changed_in_tree(t, version)?,
+                Err(e) => *e.code() == S3ErrorCode::NoSuchKey && inner.has_file(&b, &k),
+            };
+            Ok((found, stale))
+        };
+        let look = std::sync::Arc::new(look);
+        let first = look.clone();
+        let (found, stale) = self.blobs.inner.db.read(move |t| first(t)).await?;
+        if !(stale && current_only) {
+            return found;
+        }
+        let (inner, b, k) = (self.blobs.inner.clone(), bucket.to_owned(), key.to_owned());
+        let after: S3Result<After> = self
+            .blobs
+            .inner
+            .db
+            .write(move |t| {
+                let mut after = After::default();
+                inner.adopt_file(t, &b, &k, &mut after)?;
+                Ok(after)
+            })
+            .await;
+        self.blobs.inner.finish(after?).await;
+        self.blobs.inner.db.read(move |t| look(t)).await?.0
+    }
+
+    async fn read(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<&str>,
+        conditions: Conditions<'_>,
+        range: Option<Range>,
+        part: Option<i32>,
+    ) -> S3Result<Looked> {
+        let version = self.look(bucket, key, id).await?;
+        let (b, v) = (bucket.to_owned(), version.clone());
+        let shown = self
+            .blobs
+            .inner
+            .db
+            .read(move |t| shown_id(t, &b, &v))
+            .await?;
+        if version.marker {
+            let mut error = if id.is_some() {
+                s3_error!(MethodNotAllowed, "this version is a delete marker")
+            } else {
+                s3_error!(NoSuchKey)
+            };
+            let mut headers = hyper::HeaderMap::new();
+            headers.insert(
+                "x-amz-delete-marker",
+                hyper::header::HeaderValue::from_static("true"),
+            );
+            if let Some(id) = shown.and_then(|id| id.parse().ok()) {
+                headers.insert("x-amz-version-id", id);
+            }
+            error.set_headers(headers);
+            return Err(error);
+        }
+        conditions.check_read(&version)?;
+        let size = version.size;
+        let (start, end) = match (range, part) {
+            (Some(_), Some(_)) => {
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "ask for a range or for a part, not both"
+                ));
+            }
+            (Some(range), None) => match range.check(size) {
+                Ok(r) => (r.start, r.end),
+                Err(_) => {
+                    return Err(s3_error!(
+                        InvalidRange,
+                        "the range lies outside of the object"
+                    ));
+                }
+            },
+            (None, Some(number)) => part_range(&version, number)?,
+            (None, None) => (0, size),
+        };
+        let partial = range.is_some() || (part.is_some() && !version.parts.is_empty());
+        let range = partial.then(|| format!("bytes {start}-{}/{size}", end.saturating_sub(1)));
+        Ok(Looked {
+            version,
+            shown,
+            start,
+            length: end - start,
+            range,
+        })
+    }
+
+    pub(super) async fn get(
+        &self,
+        req: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = req.input;
+        let conditions = Conditions {
+            if_match: input.if_match.as_ref(),
+            if_none_match: input.if_none_match.as_ref(),
+            modified_since: input.if_modified_since.as_ref(),
+            unmodified_since: input.if_unmodified_since.as_ref(),
+        };
+        let id = input.version_id.as_deref();
+        let looked = self
+            .read(
+                &input.bucket,
+                &input.key,
+                id,
+                conditions,
+                input.range,
+                input.part_number,
+            )
+            .await?;
+        let Looked {
+            version,
+            shown,
+            start,
+            length,
+            range,
+        } = looked;
+        let body = self
+            .blobs
+            .inner
+            .send_out(&version.segments, start, length)
+            .await?;
+        let whole = length == version.size;
+        let sums = checksum_out(
+            version
+                .checksum
+                .as_ref()
+                .filter(|_| input.checksum_mode.is_some() && whole),
+        );
+        let about = version.about.clone();
+        let output = GetObjectOutput {
+            accept_ranges: Some("bytes".into()),
+            body: Some(StreamingBlob::new(body)),
+            content_length: number(length),
+            content_range: range,
+            e_tag: Some(etag(&version.etag)),
+            last_modified: Some(time(version.at)),
+            metadata: metadata_out(&about),
+            version_id: shown,
+            tag_count: (!about.tags.is_empty())
+                .then(|| i32::try_from(about.tags.len()).unwrap_or(i32::MAX)),
+            parts_count: parts_count(&version, input.part_number),
+            content_type: input
+                .response_content_type
+                .or(about.content_type)
+                .or_else(|| Some("binary/octet-stream".into())),
+            content_encoding: input.response_content_encoding.or(about.content_encoding),
+            content_disposition: input
+                .response_content_disposition
+                .or(about.content_disposition),
+            content_language: input.response_content_language.or(about.content_language),
+            cache_control: input.response_cache_control.or(about.cache_control),
+            expires: input
+                .response_expires
+                .or_else(|| about.expires.map(|s| time(s * 1000))),
+            website_redirect_location: about.redirect,
+            checksum_crc32: sums.checksum_crc32,
+            checksum_crc32c: sums.checksum_crc32c,
+            checksum_crc64nvme: sums.checksum_crc64nvme,
+            checksum_sha1: sums.checksum_sha1,
+            checksum_sha256: sums.checksum_sha256,
+            checksum_type: sums.checksum_type,
+            ..Default::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn head(
+        &self,
+        req: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = req.input;
+        let conditions = Conditions {
+            if_match: input.if_match.as_ref(),
+            if_none_match: input.if_none_match.as_ref(),
+            modified_since: input.if_modified_since.as_ref(),
+            unmodified_since: input.if_unmodified_since.as_ref(),
+        };
+        let id = input.version_id.as_deref();
+        let looked = self
+            .read(
+                &input.bucket,
+                &input.key,
+                id,
+                conditions,
+                input.range,
+                input.part_number,
+            )
+            .await?;
+        let Looked {
+            version,
+            shown,
+            length,
+            range,
+            ..
+        } = looked;
+        let whole = length == version.size;
+        let sums = checksum_out(
+            version
+                .checksum
+                .as_ref()
+                .filter(|_| input.checksum_mode.is_some() && whole),
+        );
+        let about = version.about.clone();
+        let partial = range.is_some();
+        let output = HeadObjectOutput {
+            accept_ranges: Some("bytes".into()),
+            content_length: number(length),
+            content_range: range,
+            e_tag: Some(etag(&version.etag)),
+            last_modified: Some(time(version.at)),
+            metadata: metadata_out(&about),
+            version_id: shown,
+            parts_count: parts_count(&version, input.part_number),
+            content_type: input
+                .response_content_type
+                .or(about.content_type)
+                .or_else(|| Some("binary/octet-stream".into())),
+            content_encoding: input.response_content_encoding.or(about.content_encoding),
+            content_disposition: input
+                .response_content_disposition
+                .or(about.content_disposition),
+            content_language: input.response_content_language.or(about.content_language),
+            cache_control: input.response_cache_control.or(about.cache_control),
+            expires: input
+                .response_expires
+                .or_else(|| about.expires.map(|s| time(s * 1000))),
+            website_redirect_location: about.redirect,
+            checksum_crc32: sums.checksum_crc32,
+            checksum_crc32c: sums.checksum_crc32c,
+            checksum_crc64nvme: sums.checksum_crc64nvme,
+            checksum_sha1: sums.checksum_sha1,
+            checksum_sha256: sums.checksum_sha256,
+            checksum_type: sums.checksum_type,
+            ..Default::default()
+        };
+        let mut response = S3Response::new(output);
+        if partial {
+            response.status = Some(hyper::StatusCode::PARTIAL_CONTENT);
+        }
+        Ok(response)
+    }
+
+    pub(super) async fn put(
+        &self,
+        req: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let mut input = req.input;
+        check_key(&input.key)?;
+        unsupported(&[
+            (
+                "x-amz-server-side-encryption",
+                input.server_side_encryption.is_some(),
+            ),
+            (
+                "x-amz-server-side-encryption-customer-algorithm",
+                input.sse_customer_algorithm.is_some(),
+            ),
+            (
+                "x-amz-object-lock-mode",
+                input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(),
+            ),
+            (
+                "x-amz-write-offset-bytes",
+                input.write_offset_bytes.is_some(),
+            ),
+        ])?;
+        if input
+            .content_length
+            .is_some_and(|n| number::<i64>(LARGEST_PUT).is_some_and(|most| n > most))
+        {
+            return Err(s3_error!(
+                EntityTooLarge,
+                "one PUT takes up to 5 GiB: send larger objects in parts"
+            ));
+        }
+        let about = about_of!(input);
+        let claims = Claims {
+            md5: input.content_md5.take(),
+            sums: Checksum {
+                checksum_crc32: input.checksum_crc32.take(),
+                checksum_crc32c: input.checksum_crc32c.take(),
+                checksum_crc64nvme: input.checksum_crc64nvme.take(),
+                checksum_sha1: input.checksum_sha1.take(),
+                checksum_sha256: input.checksum_sha256.take(),
+                checksum_type: None,
+            },
+            algorithm: announced(&req.headers),
+            trailer: req.trailing_headers,
+        };
+        // Refused before the body is read where that is already known.
+        let (bucket, key) = (input.bucket.clone(), input.key.clone());
+        let (if_match, if_none_match) = (input.if_match.clone(), input.if_none_match.clone());
+        let length = input
+            .content_length
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or_default();
+        let may = move |t: &Tables| -> S3Result<()> {
+            let row = bucket_row(t, &bucket)?;
+            let current = t
+                .latest(&bucket, &key)?
+                .map(|(_, v)| v)
+                .filter(|v| !v.marker);
+            let conditions = Conditions {
+                if_match: if_match.as_ref(),
+                if_none_match: if_none_match.as_ref(),
+                ..Conditions::default()
+            };
+            conditions.check_write(current.as_ref())?;
+            quota(t, &bucket, row.quota, length)
+        };
+        let may = std::sync::Arc::new(may);
+        let early = may.clone();
+        self.blobs.inner.db.read(move |t| early(t)).await?;
+        self.blobs.inner.room_for(length)?;
+        let asked = input
+            .checksum_algorithm
+            .as_ref()
+            .map(ChecksumAlgorithm::as_str);
+        let hasher = hasher(claims.wanted(asked).as_deref())?;
+        let draft = match input.body.take() {
+            Some(body) => self.blobs.inner.take_in(body, hasher).await?,
+            None => {
+                let nothing = futures::stream::empty::<Result<bytes::Bytes, s3s::StdError>>();
+                self.blobs.inner.take_in(nothing, hasher).await?
+            }
+        };
+        let checksum = claims.check(&draft)?;
+        let draft = draft.settle(&self.blobs.inner).await?;
+        let (inner, bucket, key) = (self.blobs.inner.clone(), input.bucket, input.key);
+        let (version, shown, after) = self
+            .blobs
+            .inner
+            .db
+            .write(move |t| -> S3Result<_> {
+                may(t)?;
+                let mut after = After::default();
+                let version = Version {
+                    at: now_ms(),
+                    size: draft.size,
+                    etag: draft.md5.clone(),
+                    segments: draft.keep(t)?,
+                    about,
+                    checksum,
+                    ..Version::default()
+                };
+                let version = inner.put_version(t, &bucket, &key, version, &mut after)?;
+                let shown = shown_id(t, &bucket, &version)?;
+                Ok((version, shown, after))
+            })
+            .await?;
+        self.blobs.inner.finish(after).await;
+        let sums = checksum_out(version.checksum.as_ref());
+        Ok(S3Response::new(PutObjectOutput {
+            e_tag: Some(etag(&version.etag)),
+            version_id: shown,
+            checksum_crc32: sums.checksum_crc32,
+            checksum_crc32c: sums.checksum_crc32c,
+            checksum_crc64nvme: sums.checksum_crc64nvme,
+            checksum_sha1: sums.checksum_sha1,
+            checksum_sha256: sums.checksum_sha256,
+            checksum_type: sums.checksum_type,
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn copy(
+        &self,
+        req: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        let input = req.input;
+        check_key(&input.key)?;
+        unsupported(&[(
+            "x-amz-server-side-encryption",
+            input.server_side_encryption.is_some(),
+        )])?;
+        let (source_bucket, source_key, source_id) = source(&input.copy_source)?;
+        let conditions = Conditions {
+            if_match: input.copy_source_if_match.as_ref(),
+            if_none_match: input.copy_source_if_none_match.as_ref(),
+            modified_since: input.copy_source_if_modified_since.as_ref(),
+            unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
+        };
+        let original = self
+            .look(&source_bucket, &source_key, source_id.as_deref())
+            .await?;
+        if original.marker {
+            return Err(if source_id.is_some() {
+                s3_error!(InvalidRequest, "the source is a delete marker")
+            } else {
+                s3_error!(NoSuchKey)
+            });
+        }
+        conditions.check_copy(&original)?;
+        if original.size > LARGEST_PUT {
+            return Err(s3_error!(
+                InvalidRequest,
+                "one copy takes up to 5 GiB: copy larger objects in parts"
+            ));
+        }
+        let replaces = |d: Option<&str>| d == Some("REPLACE");
+        let new_about = replaces(
+            input
+                .metadata_directive
+                .as_ref()
+                .map(MetadataDirective::as_str),
+        );
+        let new_tags = replaces(
+            input
+                .tagging_directive
+                .as_ref()
+                .map(TaggingDirective::as_str),
+        );
+        let same = source_bucket == input.bucket && source_key == input.key;
+        if same && !new_about && !new_tags && source_id.is_none() {
+            return Err(s3_error!(
+                InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+            ));
+        }
+        let given = about_of!(input);
+        let mut about = if new_about {
+            given.clone()
+        } else {
+            original.about.clone()
+        };
+        about.tags = if new_tags {
+            given.tags
+        } else {
+            original.about.tags.clone()
+        };
+        // The bytes are shared; a checksum of another kind is computed by reading them once.
+        let asked = input
+            .checksum_algorithm
+            .as_ref()
+            .map(|a| a.as_str().to_owned());
+        let mut checksum = original.checksum.clone();
+        if let Some(algorithm) = asked.filter(|a| {
+            checksum
+                .as_ref()
+                .is_none_or(|c| c.algorithm != *a || c.composite)
+        }) {
+            let (_, sums) = self
+                .blobs
+                .inner
+                .digests(&original.segments, original.size, hasher(Some(&algorithm))?)
+                .await?;
+            checksum = checksum_in(&sums).map(|(algorithm, value)| crate::blob::rows::Checksum {
+                algorithm: algorithm.into(),
+                value,
+                composite: false,
+            });
+        }
+        let (inner, bucket, key) = (self.blobs.inner.clone(), input.bucket, input.key);
+        let from = source_id.clone();
+        let (version, shown, after) = self
+            .blobs
+            .inner
+            .db
+            .write(move |t| -> S3Result<_> {
+                let row = bucket_row(t, &bucket)?;
+                let original = find(t, &source_bucket, &source_key, from.as_deref())?.1;
+                quota(t, &bucket, row.quota, original.size)?;
+                refs::acquire(t, &original.segments)?;
+                let mut after = After::default();
+                let version = Version {
+                    at: now_ms(),
+                    size: original.size,
+                    etag: original.etag,
+                    segments: original.segments,
+                    about,
+                    checksum,
+                    ..Version::default()
+                };
+                let version = inner.put_version(t, &bucket, &key, version, &mut after)?;
+                let shown = shown_id(t, &bucket, &version)?;
+                Ok((version, shown, after))
+            })
+            .await?;
+        self.blobs.inner.finish(after).await;
+        let sums = checksum_out(version.checksum.as_ref());
+        Ok(S3Response::new(CopyObjectOutput {
+            copy_object_result: Some(CopyObjectResult {
+                e_tag: Some(etag(&version.etag)),
+                last_modified: Some(time(version.at)),
+                checksum_crc32: sums.checksum_crc32,
+                checksum_crc32c: sums.checksum_crc32c,
+                checksum_crc64nvme: sums.checksum_crc64nvme,
+                checksum_sha1: sums.checksum_sha1,
+                checksum_sha256: sums.checksum_sha256,
+                checksum_type: sums.checksum_type,
+            }),
+            copy_source_version_id: source_id,
+            version_id: shown,
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn delete(
+        &self,
+        req: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let input = req.input;
+        let (inner, bucket, key) = (self.blobs.inner.clone(), input.bucket, input.key);
+        let wanted = Doomed {
+            id: input.version_id,
+            if_match: input.if_match,
+            size: input.if_match_size,
+            modified: input.if_match_last_modified_time,
+        };
+        let (gone, after) = self
+            .blobs
+            .inner
+            .db
+            .write(move |t| -> S3Result<_> {
+                let mut after = After::default();
+                let gone = remove(&inner, t, &bucket, &key, &wanted, &mut after)?;
+                Ok((gone, after))
+            })
+            .await?;
+        self.blobs.inner.finish(after).await;
+        Ok(S3Response::new(DeleteObjectOutput {
+            delete_marker: gone.marker.then_some(true),
+            version_id: gone.id,
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn delete_many(
+        &self,
+        req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        let grant = super::grant(&req)?;
+        let input = req.input;
+        if input.delete.objects.len() > 1000 {
+            return Err(s3_error!(
+                MalformedXML,
+                "at most 1000 objects are deleted by one request"
+            ));
+        }
+        let quiet = input.delete.quiet.unwrap_or_default();
+        let (inner, bucket) = (self.blobs.inner.clone(), input.bucket);
+        let (deleted, errors, after) = self
+            .blobs
+            .inner
+            .db
+            .write(move |t| -> S3Result<_> {
+                let row = bucket_row(t, &bucket)?;
+                let (mut deleted, mut errors, mut after) =
+                    (Vec::new(), Vec::new(), After::default());
+                for object in input.delete.objects {
+                    let wanted = Doomed {
+                        id: object.version_id.clone(),
+                        if_match: object.e_tag.map(ETagCondition::ETag),
+                        size: object.size,
+                        modified: object.last_modified_time,
+                    };
+                    let gone = if grant.opens(&row.namespace, &bucket, &object.key, true) {
+                        remove(&inner, t, &bucket, &object.key, &wanted, &mut after)
+                    } else {
+                        Err(s3_error!(
+                            AccessDenied,
+                            "this access key does not open that"
+                        ))
+                    };
+                    match gone {
+                        Ok(gone) => deleted.push(DeletedObject {
+                            key: Some(object.key),
+                            version_id: object.version_id,
+                            delete_marker: gone.marker.then_some(true),
+                            delete_marker_version_id: gone.id.filter(|_| gone.marker),
+                        }),
+                        Err(e) => errors.push(s3s::dto::Error {
+                            code: Some(e.code().as_str().to_owned()),
+                            message: e.message().map(str::to_owned),
+                            key: Some(object.key),
+                            version_id: object.version_id,
+                        }),
+                    }
+                }
+                Ok((deleted, errors, after))
+            })
+            .await?;
+        self.blobs.inner.finish(after).await;
+        Ok(S3Response::new(DeleteObjectsOutput {
+            deleted: (!quiet).then_some(deleted),
+            errors: (!errors.is_empty()).then_some(errors),
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn attributes(
+        &self,
+        req: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        let input = req.input;
+        let version = self
+            .look(&input.bucket, &input.key, input.version_id.as_deref())
+            .await?;
+        if version.marker {
+            return Err(s3_error!(NoSuchKey));
+        }
+        let wants = |name: &str| input.object_attributes.iter().any(|a| a.as_str() == name);
+        let (bucket, v) = (input.bucket.clone(), version.clone());
+        let shown = self
+            .blobs
+            .inner
+            .db
+            .read(move |t| shown_id(t, &bucket, &v))
+            .await?;
+        let parts = (wants("ObjectParts") && !version.parts.is_empty()).then(|| {
+            let marker = input.part_number_marker.unwrap_or_default();
+            let most = page_size(input.max_parts, "x-amz-max-parts").unwrap_or(1000);
+            let mut rest = version.parts.iter().filter(|p| p.number > marker);
+            let shown: Vec<ObjectPart> = rest.by_ref().take(most).map(attribute_part).collect();
+            GetObjectAttributesParts {
+                is_truncated: Some(rest.next().is_some()),
+                max_parts: i32::try_from(most).ok(),
+                next_part_number_marker: shown.last().and_then(|p| p.part_number),
+                part_number_marker: Some(marker),
+                total_parts_count: i32::try_from(version.parts.len()).ok(),
+                // S3 tells single parts only of objects that have checksums of them.
+                parts: version.checksum.is_some().then_some(shown),
+            }
+        });
+        let checksum = version.checksum.as_ref().filter(|_| wants("Checksum"));
+        Ok(S3Response::new(GetObjectAttributesOutput {
+            checksum: checksum.map(|c| checksum_out(Some(c))),
+            e_tag: wants("ETag").then(|| etag(&version.etag)),
+            last_modified: Some(time(version.at)),
+            object_parts: parts,
+            object_size: number(version.size).filter(|_| wants("ObjectSize")),
+            storage_class: wants("StorageClass")
+                .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+            version_id: shown,
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn tags(
+        &self,
+        req: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let input = req.input;
+        let version = self
+            .look(&input.bucket, &input.key, input.version_id.as_deref())
+            .await?;
+        if version.marker {
+            return Err(s3_error!(NoSuchKey));
+        }
+        Ok(S3Response::new(GetObjectTaggingOutput {
+            tag_set: tags_out(&version.about.tags),
+            version_id: Some(version.id).filter(|id| id != NULL),
+        }))
+    }
+
+    /// Replaces the tags of a version; returns its id.
+    pub(super) async fn set_tags(
+        &self,
+        bucket: String,
+        key: String,
+        id: Option<String>,
+        set: Vec<Tag>,
+    ) -> S3Result<Option<String>> {
+        let tags = tags_in(&set, 10)?;
+        self.look(&bucket, &key, id.as_deref()).await?;
+        self.blobs
+            .inner
+            .db
+            .write(move |t| -> S3Result<_> {
+                let (age, mut version) = find(t, &bucket, &key, id.as_deref())?;
+                if version.marker {
+                    return Err(s3_error!(MethodNotAllowed, "a delete marker has no tags"));
+                }
+                version.about.tags = tags;
+                t.put_version(&bucket, &key, age, &version)?;
+                Ok(Some(version.id).filter(|id| id != NULL))
+            })
+            .await
+    }
+}
+
+/// A source of a copy, in this box.
+pub(super) fn source(source: &CopySource) -> S3Result<(String, String, Option<String>)> {
+    match source {
+        CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } => Ok((
+            bucket.to_string(),
+            key.to_string(),
+            version_id.as_deref().map(str::to_owned),
+        )),
+        _ => Err(s3_error!(
+            NotImplemented,
+            "only buckets of this box can be copied from"
+        )),
+    }
+}
+
+/// Refuses what would otherwise be ignored.
+pub(super) fn unsupported(asked: &[(&str, bool)]) -> S3Result<()> {
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => Err(S3Error::with_message(
+            S3ErrorCode::NotImplemented,
+            format!("{name}: this box does not do that; leave the header out"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what would go over a bucket's quota.
+pub(super) fn quota(t: &Tables, bucket: &str, quota: u64, more: u64) -> S3Result<()> {
+    if quota == 0 || t.used(bucket)?.saturating_add(more) <= quota {
+        return Ok(());
+    }
+    let mut error = S3Error::with_message(
+        S3ErrorCode::from_bytes(b"QuotaExceeded").unwrap_or(S3ErrorCode::AccessDenied),
+        format!(
+            "bucket \"{bucket}\" may hold {quota} bytes and this would be more: delete something, or raise its quota"
+        ),
+    );
+    error.set_status_code(hyper::StatusCode::FORBIDDEN);
+    Err(error)
+}
+
+fn parts_count(version: &Version, asked: Option<i32>) -> Option<i32> {
+    asked.filter(|_| !version.parts.is_empty())?;
+    i32::try_from(version.parts.len()).ok()
+}
+
+fn part_range(version: &Version, number: i32) -> S3Result<(u64, u64)> {
+    let missing = || s3_error!(InvalidPart, "the object has no part of that number");
+    if version.parts.is_empty() {
+        return if number == 1 {
+            Ok((0, version.size))
+        } else {
+            Err(missing())
+        };
+    }
+    let mut start = 0;
+    for (i, part) in version.parts.iter().enumerate() {
+        // Parts of an object are counted from one, whatever numbers the client gave them.
+        if i32::try_from(i + 1) == Ok(number) {
+            return Ok((start, start + part.size));
+        }
+        start += part.size;
+    }
+    Err(missing())
+}
+
+fn attribute_part(part: &crate::blob::rows::ObjectPart) -> ObjectPart {
+    let sums = checksum_out(part.checksum.as_ref());
+    ObjectPart {
+        part_number: Some(part.number),
+        size: number(part.size),
+        checksum_crc32: sums.checksum_crc32,
+        checksum_crc32c: sums.checksum_crc32c,
+        checksum_crc64nvme: sums.checksum_crc64nvme,
+        checksum_sha1: sums.checksum_sha1,
+        checksum_sha256: sums.checksum_sha256,
+    }
+}
+
+/// What is to be deleted, and on which conditions.
+struct Doomed {
+    id: Option<String>,
+    if_match: Option<ETagCondition>,
+    size: Option<i64>,
+    modified: Option<Timestamp>,
+}
+
+struct Gone {
+    /// Of the version that was deleted, or of the marker that was made.
+    id: Option<String>,
+    /// Whether a delete marker was made, or was what was deleted.
+    marker: bool,
+}
+
+fn remove(
+    inner: &Inner,
+    t: &Tables,
+    bucket: &str,
+    key: &str,
+    wanted: &Doomed,
+    after: &mut After,
+) -> S3Result<Gone> {
+    let row = bucket_row(t, bucket)?;
+    let found = match wanted.id.as_deref().filter(|id| !id.is_empty()) {
+        Some(id) => {
+            check_version_id(id)?;
+            t.version(bucket, key, id)?
+        }
+        None => t.latest(bucket, key)?,
+    };
+    let there = found
+        .as_ref()
+        .map(|(_, v)| v)
+        .filter(|v| !v.marker || wanted.id.is_some());
+    if wanted.if_match.is_some() || wanted.size.is_some() || wanted.modified.is_some() {
+        let Some(version) = there else {
+            return Err(s3_error!(NoSuchKey, "there is no such object"));
+        };
+        let conditions = Conditions {
+            if_match: wanted.if_match.as_ref(),
+            ..Conditions::default()
+        };
+        conditions.check_write(Some(version))?;
+        let other_size = wanted
+            .size
+            .is_some_and(|s| number::<i64>(version.size) != Some(s));
+        let at = version.at.div_euclid(1000);
+        let other_time = wanted
+            .modified
+            .as_ref()
+            .is_some_and(|m| super::convert::timestamp_seconds(m) != at);
+        if other_size || other_time {
+            return Err(super::convert::failed());
+        }
+    }
+    if let Some(id) = &wanted.id.as_ref().filter(|id| !id.is_empty()) {
+        let marker = found.as_ref().is_some_and(|(_, v)| v.marker);
+        if let Some((age, version)) = &found {
+            inner.drop_version(t, bucket, key, *age, version, after)?;
+        }
+        return Ok(Gone {
+            id: Some((*id).clone()),
+            marker,
+        });
+    }
+    if row.versioning == Versioning::Off {
+        match &found {
+            Some((age, version)) => inner.drop_version(t, bucket, key, *age, version, after)?,
+            // Not an object yet, but a file that a step left.
+            None if inner.has_file(bucket, key) => after.touch(bucket, key),
+            None => {}
+        }
+        return Ok(Gone {
+            id: None,
+            marker: false,
+        });
+    }
+    let marker = Version {
+        at: now_ms(),
+        marker: true,
+        ..Version::default()
+    };
+    let marker = inner.put_version(t, bucket, key, marker, after)?;
+    Ok(Gone {
+        id: Some(marker.id),
+        marker: true,
+    })
+}
+
+/// The bytes of a version between two offsets, as segments that may be used once more.
+pub(super) fn slice(version: &Version, start: u64, length: u64) -> Vec<Segment> {
+    crate::blob::files::stretch(&version.segments, start, length)
+}
