@@ -52,7 +52,7 @@ def test_server_side_apply_takes_away_and_conflicts(box: Box) -> None:
 
 @pytest.mark.parametrize(("object", "said"), [
     ({"kind": "Pod", "spec": {"containerz": []}}, 'unknown field "spec.containerz"'),
-    ({"kind": "Pod", "spec": {"containers": []}}, "spec.containers: at least one is required"),
+    ({"kind": "Pod", "spec": {"containers": []}}, 'Pod "bad" is invalid: spec.containers: at least one is required'),
     ({"kind": "Pod", "spec": {"containers": [{"name": "c", "image": "i"}], "hostNetwork": True}}, "spec.hostNetwork"),
     ({"kind": "Pod", "spec": {"containers": [{"name": "c", "image": "i"}],
                               "volumes": [{"name": "v", "csi": {"driver": "store.kfbox.dev"}}]}}, "csi"),
@@ -89,7 +89,7 @@ def test_who_am_i_and_what_may_i(box: Box) -> None:
     assert box.kubectl("auth", "can-i", "create", "pods").strip() == "yes"
     assert "tfjobs" in box.kubectl("api-resources", "--api-group=kubeflow.org")
     assert "customresourcedefinitions" in box.kubectl("api-resources")
-    assert "tfjobs.kubeflow.org" in box.kubectl("get", "customresourcedefinitions", "-o", "name")
+    assert "tfjobs.kubeflow.org" in box.kubectl("get", "crd", "-o", "name")
 
 
 def test_explain_knows_fields_of_core_and_training_kinds(box: Box) -> None:

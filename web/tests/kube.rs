@@ -9,7 +9,10 @@ use std::time::Duration;
 use axum::body::BodyDataStream;
 use common::{TOKEN, TestBox};
 use futures::StreamExt;
-use kfbox_store::{Object, Ref, kinds::core::POD};
+use kfbox_store::{
+    Object, Ref,
+    kinds::core::{NAMESPACE, POD},
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -124,6 +127,37 @@ async fn lists_and_errors_have_kubernetes_shape() {
     ] {
         assert_eq!(b.api("GET", path, json!(null)).await.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_object() {
+    let b = TestBox::new().await;
+    let namespace = Object::new(&NAMESPACE, "", "kubeflow");
+    b.app.store.create(namespace).await.unwrap();
+    let made = json!({"metadata": {"name": "lame"}, "spec": {"containers": []}});
+    let status = b.api("POST", PODS, made).await.json();
+    assert_eq!(status["code"], 422);
+    let said = status["message"].as_str().unwrap();
+    assert!(
+        said.starts_with("Pod \"lame\" is invalid: spec.containers"),
+        "{said}"
+    );
+    assert_eq!(status["details"]["name"], "lame");
+    let made = json!({"metadata": {"generateName": "lame-"}, "spec": {"containers": []}});
+    let status = b.api("POST", PODS, made).await.json();
+    assert_eq!(status["details"]["name"], "lame-");
+}
+
+#[tokio::test]
+async fn definitions_have_their_short_name() {
+    let b = TestBox::new().await;
+    let plain = b
+        .api("GET", "/apis/apiextensions.k8s.io/v1", json!(null))
+        .await;
+    assert_eq!(
+        plain.json()["resources"][0]["shortNames"],
+        json!(["crd", "crds"])
+    );
 }
 
 /// The next event of a watch.

@@ -22,6 +22,7 @@ use super::{
     patch::Patch,
     shown,
 };
+use crate::error::kube_failed;
 
 /// Which part of an object a write may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +73,25 @@ pub(super) async fn create(
 ) -> Result<Response, Error> {
     let body = body::read(app, request).await?;
     let value = body.value()?;
-    let mut warnings = body::validate(kind, &value, body.options.validation)?;
-    let mut object = body::object(kind, value)?;
+    let warnings = body::validate(kind, &value, body.options.validation)?;
+    let object = body::object(kind, value)?;
+    let name = match object.metadata.name.as_str() {
+        "" => object.metadata.generate_name.clone().unwrap_or_default(),
+        name => name.into(),
+    };
+    let made = create_object(app, kind, ns, object, warnings, body.options.dry_run).await;
+    // The address does not name the object: only here is known whose error it is.
+    Ok(made.unwrap_or_else(|e| kube_failed(&e, Some((kind, &name)))))
+}
+
+async fn create_object(
+    app: &Shared,
+    kind: &'static Kind,
+    ns: Option<&str>,
+    mut object: Object,
+    mut warnings: Vec<String>,
+    dry: bool,
+) -> Result<Response, Error> {
     place(kind, &mut object, ns)?;
     if object.metadata.resource_version != 0 {
         return Err(Error::invalid(
@@ -82,7 +100,6 @@ pub(super) async fn create(
     }
     object.body.remove("status");
     warnings.extend(guard::new(kind, &object)?);
-    let dry = body.options.dry_run;
     let made = app
         .store
         .write(move |txn| {

@@ -60,6 +60,7 @@ pub(super) fn create_body(want: &Want, box_id: &str) -> ContainerCreateBody {
         )),
         tty: Some(want.tty),
         open_stdin: Some(want.stdin),
+        stdin_once: Some(want.stdin_once),
         host_config: Some(host_config(want)),
         ..Default::default()
     }
