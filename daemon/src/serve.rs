@@ -32,8 +32,8 @@ use crate::{
     node::{self, Machine},
     pipeline::Specs,
     reconcile::{
-        Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, statefulset,
-        task, trainjob, volume,
+        Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, service,
+        statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -221,6 +221,11 @@ fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
             2,
         ),
         room(Arc::new(trainjob::TrainJobs(ctx.clone())), Waker::new(), 2),
+        room(
+            Arc::new(service::Services::new(ctx.clone())),
+            Waker::new(),
+            1,
+        ),
     ]
 }
 

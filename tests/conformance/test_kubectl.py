@@ -148,7 +148,8 @@ def test_pods_find_each_other_by_name_within_their_namespace_only(box: Box) -> N
               "spec": {"terminationGracePeriodSeconds": 0, "containers": [
                   {"name": "c", "image": "kfbox/python:3", "command": ["python", "-m", "http.server", "8000"]}]}}  # fmt: skip
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "files"},
-               "spec": {"selector": {"app": "server"}, "ports": [{"port": 8000}]}}  # fmt: skip
+               "spec": {"selector": {"app": "server"}, "ports": [{"name": "same", "port": 8000},
+                                                                 {"name": "usual", "port": 80, "targetPort": 8000}]}}  # fmt: skip
     box.kubectl("apply", "-f", "-", stdin=json.dumps(server))
     box.kubectl("apply", "-f", "-", stdin=json.dumps(service))
     box.kubectl("wait", "--for=condition=Ready", "pod/server", "--timeout=60s")
@@ -158,12 +159,14 @@ def test_pods_find_each_other_by_name_within_their_namespace_only(box: Box) -> N
         box.kubectl("-n", namespace, "run", "asker", "--image=kfbox/base:1", "--command", "--", "sleep", "600")
         box.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/asker", "--timeout=60s")
 
-    def ask(namespace: str, host: str) -> str:
-        script = f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://{host}:8000/"
+    def ask(namespace: str, host: str, port: int = 8000) -> str:
+        script = f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://{host}:{port}/"
         return box.kubectl("-n", namespace, "exec", "asker", "--", "sh", "-c", script, check=False)
 
     for name in ("server", "files", "files.kubeflow", "files.kubeflow.svc", "files.kubeflow.svc.cluster.local"):
         assert "200" in ask("kubeflow", name), name
+    until("the Service's own port leads to the Pods'", 20, lambda: "200" in ask("kubeflow", "files", 80))
+    assert "200" in ask("kubeflow", "server", 80), "the Pod answers there"
     for name in ("files.kubeflow.svc.cluster.local", ip):
         assert "200" not in ask("other", name), name
     box.kubectl("delete", "pod/server", "svc/files", "pod/asker")

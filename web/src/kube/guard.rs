@@ -7,6 +7,7 @@ use kfbox_store::{
     kinds::{
         core::{POD, check_user_pod, check_user_spec},
         pod_fields::check_fields,
+        service::{self, SERVICE},
     },
 };
 use serde::Deserialize;
@@ -22,7 +23,10 @@ pub(super) fn new(kind: &'static Kind, object: &Object) -> Result<Vec<String>, E
 
 /// As [`new`], for a change of an object: a Pod's spec is the box's own by then, and does not change.
 pub(super) fn changed(kind: &'static Kind, object: &Object) -> Result<Vec<String>, Error> {
-    let mut warnings = Vec::new();
+    let mut warnings = match kind.resource() == SERVICE.resource() {
+        true => service::warnings(object),
+        false => Vec::new(),
+    };
     for (field, value) in &object.body {
         pod_specs(value, &mut field.clone(), is_pod(kind), &mut warnings)?;
     }
