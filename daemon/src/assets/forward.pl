@@ -6,19 +6,26 @@ use IO::Select;
 use IO::Socket::INET;
 
 my ($address, @pairs) = @ARGV;
-my $most = 64 << 10;    # bytes that wait for a slow reader
+my $most = 16 << 10;    # bytes that wait for a slow reader
+my $clients = 256;      # at a time; more wait to be accepted
 my ($reading, $writing) = (IO::Select->new(\*STDIN), IO::Select->new());
-my (%target, %peer, %waiting, %ended);
+my (@listeners, %target, %peer, %waiting, %ended);
 $SIG{PIPE} = "IGNORE";
 
 for (@pairs) {
     my ($from, $to) = split /:/;
-    my $listener = IO::Socket::INET->new(
-        LocalAddr => $address, LocalPort => $from, Listen => 128, ReuseAddr => 1, Blocking => 0
-    ) or die "port $from: $!\n";
+    my $listener;
+    for (1 .. 15) {    # the one before may hold it for another moment
+        $listener = IO::Socket::INET->new(
+            LocalAddr => $address, LocalPort => $from, Listen => 128, ReuseAddr => 1, Blocking => 0
+        ) and last;
+        select undef, undef, undef, 0.2;
+    }
+    die "port $from: $!\n" unless $listener;
     $target{$listener} = $to;
-    $reading->add($listener);
+    push @listeners, $listener;
 }
+$reading->add(@listeners);
 
 sub forget {
     for my $socket (@_) {
@@ -27,6 +34,7 @@ sub forget {
         delete $_->{$socket} for \%peer, \%waiting, \%ended;
         close $socket;
     }
+    $reading->add(@listeners);
 }
 
 # Writes what waits for a socket; when all is out, its peer is read again, or was its last word.
@@ -42,7 +50,7 @@ sub flush {
     $writing->remove($to);
     return $reading->add($from) unless $ended{$from};
     shutdown $to, 1;
-    forget($to, $from) if $ended{$to};
+    forget($to, $from) if $ended{$to} && !length $waiting{$from};
 }
 
 while (1) {
@@ -52,7 +60,7 @@ while (1) {
     }
     for my $socket (@{ $readable || [] }) {
         if ($socket == \*STDIN) {
-            exit unless sysread STDIN, my $word, 1024;
+            exit unless sysread(STDIN, my $word, 1024);
         } elsif (my $port = $target{$socket}) {
             my $client = $socket->accept or next;
             $client->blocking(0);
@@ -63,8 +71,9 @@ while (1) {
             # Writable is connected: only then the client is read.
             $writing->add($server);
             $reading->add($server);
+            $reading->remove(@listeners) if keys %peer >= 2 * $clients;
         } elsif (my $to = $peer{$socket}) {
-            my $got = sysread $socket, my $bytes, $most;
+            my $got = sysread($socket, my $bytes, $most);
             if (!defined $got) {
                 forget($socket, $to) unless $!{EAGAIN};
                 next;

@@ -2,8 +2,9 @@
 //! Pod must answer on the Service's port: a forwarder in its sandbox listens there, on the Pod's address, and takes
 //! connections on to the port that is meant. Ports that are the same need nothing, and have nothing.
 //!
-//! A forwarder lives as long as this daemon holds its input: it needs no record and leaves nothing behind. It starts
-//! when the Pod is ready: a port that a container has taken by then, or declares, stays the container's.
+//! A Pod has one forwarder for all Services; it starts anew when their ports change. It lives as long as this daemon
+//! holds its input: it needs no record and leaves nothing behind. It starts when the Pod is ready: a port that a
+//! container has taken by then, or declares, stays the container's.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +18,7 @@ use k8s_openapi::api::core::v1::{PodSpec, ServiceSpec};
 use kfbox_store::{
     Event, Kind, Object, Ref, Result, Selector,
     kinds::{
-        core::{POD, PodStatus},
+        core::{NAMESPACE, POD, PodStatus},
         service::{SERVICE, moved_ports, pod_port, serves},
     },
 };
@@ -37,15 +38,15 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Bytes of a forwarder's complaint that are told.
 const COMPLAINT: usize = 512;
 
-/// What a Service wants of one of its Pods.
+/// What the Services of a namespace want of a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     /// The Pod's address.
     ip: String,
     /// Port of the Service -> port of the Pod.
     ports: BTreeMap<u16, u16>,
-    /// Ports that a container of the Pod declares as its own.
-    taken: Vec<u16>,
+    /// What cannot be done: the Service's place among all, and why.
+    troubles: Vec<(usize, String)>,
 }
 
 struct Forwarder {
@@ -73,8 +74,8 @@ type Forwarders = HashMap<String, Forwarder>;
 /// The room.
 pub struct Services {
     ctx: Ctx,
-    /// Every Service that has such ports.
-    running: Mutex<HashMap<Ref, Forwarders>>,
+    /// By namespace: those that have such ports.
+    running: Mutex<HashMap<String, Forwarders>>,
 }
 
 #[async_trait]
@@ -89,88 +90,44 @@ impl Reconciler for Services {
 
     fn concerns(&self, event: &Event, wake: &mut dyn FnMut(Ref)) {
         let object = &event.object;
-        let meta = &object.metadata;
-        if object.kind == SERVICE.kind && object.api_version == SERVICE.api_version() {
-            wake(Ref::new(&SERVICE, &meta.namespace, &meta.name));
-        } else if object.kind == POD.kind {
-            let running = self.running();
-            let near = running.keys().filter(|s| s.namespace == meta.namespace);
-            near.for_each(|service| wake(service.clone()));
+        let ns = &object.metadata.namespace;
+        let service = object.kind == SERVICE.kind && object.api_version == SERVICE.api_version();
+        if service || object.kind == POD.kind && self.running().contains_key(ns) {
+            wake(Ref::new(&NAMESPACE, "", ns));
         }
     }
 
     async fn reconcile(&self, key: &Ref) -> Result<Action> {
-        let service = self.ctx.store.get(key).await?.filter(|s| !s.deleting());
-        let spec = match &service {
-            Some(service) => service.spec::<ServiceSpec>()?,
-            None => ServiceSpec::default(),
-        };
-        let Some(service) = service.filter(|_| moved_ports(&spec).next().is_some()) else {
-            self.running().remove(key);
-            return Ok(Action::Wait);
-        };
-        // Known before the Pods are read: a Pod that changes meanwhile wakes it again.
-        self.running().entry(key.clone()).or_default();
-        let pods = self
-            .ctx
-            .store
-            .list(&POD, Selector::namespace(&key.namespace))
-            .await?;
-        let wanted: Vec<(&Object, Wanted)> = pods
-            .items
-            .iter()
-            .filter_map(|pod| Some((pod, wanted(&spec, pod)?)))
-            .collect();
-        let mut taken = Vec::new();
-        {
-            let mut running = self.running();
-            let forwarders = running.entry(key.clone()).or_default();
-            forwarders.retain(|uid, forwarder| {
-                forwarder.works()
-                    && wanted
-                        .iter()
-                        .any(|(pod, w)| pod.metadata.uid == *uid && *w == forwarder.wanted)
-            });
-            for (pod, wanted) in &wanted {
-                if forwarders.contains_key(&pod.metadata.uid) {
-                    continue;
-                }
-                taken.extend(
-                    wanted
-                        .taken
-                        .iter()
-                        .map(|port| (pod.metadata.name.as_str(), *port)),
-                );
-                let work = hold(
-                    self.ctx.clone(),
-                    service.clone(),
-                    (*pod).clone(),
-                    wanted.clone(),
-                );
-                let forwarder = Forwarder {
-                    wanted: wanted.clone(),
-                    task: (!wanted.ports.is_empty()).then(|| tokio::spawn(work)),
-                };
-                forwarders.insert(pod.metadata.uid.clone(), forwarder);
+        let store = &self.ctx.store;
+        let here = Selector::namespace(&key.name);
+        let mut services = Vec::new();
+        for service in store.list(&SERVICE, here.clone()).await?.items {
+            let spec: ServiceSpec = service.spec()?;
+            if moved_ports(&spec).next().is_some() && !service.deleting() {
+                services.push((service, spec));
             }
         }
-        for (pod, port) in taken {
-            let message = format!(
-                "spec.ports: a container of Pod \"{pod}\" has port {port} itself, and answers there: give the Service another port, or targetPort {port}"
-            );
-            events::record(
-                &self.ctx.store,
-                &service,
-                Level::Warning,
-                "PortTaken",
-                &message,
-            )
-            .await;
+        if services.is_empty() {
+            self.running().remove(&key.name);
+            return Ok(Action::Wait);
         }
-        Ok(match wanted.is_empty() {
+        // Known before the Pods are read: a Pod that changes meanwhile wakes it again.
+        self.running().entry(key.name.clone()).or_default();
+        let pods = store.list(&POD, here).await?.items;
+        let wanted: Vec<(Object, Wanted)> = pods
+            .into_iter()
+            .filter_map(|pod| wanted(&services, &pod).map(|w| (pod, w)))
+            .collect();
+        let again = match wanted.is_empty() {
             true => Action::Wait,
             false => Action::After(AGAIN),
-        })
+        };
+        for (i, why) in self.follow(&key.name, wanted) {
+            if let Some((service, _)) = services.get(i) {
+                events::record(store, service, Level::Warning, "PortTaken", &why).await;
+            }
+        }
+        Ok(again)
     }
 }
 
@@ -183,15 +140,38 @@ impl Services {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Ref, Forwarders>> {
+    /// Ends the forwarders that are not wanted and starts those that lack; returns the troubles of new ones.
+    fn follow(&self, namespace: &str, wanted: Vec<(Object, Wanted)>) -> Vec<(usize, String)> {
+        let mut running = self.running();
+        let forwarders = running.entry(namespace.into()).or_default();
+        forwarders.retain(|uid, forwarder| {
+            let same =
+                |(pod, w): &(Object, Wanted)| pod.metadata.uid == *uid && *w == forwarder.wanted;
+            forwarder.works() && wanted.iter().any(same)
+        });
+        let mut troubles = Vec::new();
+        for (pod, wanted) in wanted {
+            let uid = pod.metadata.uid.clone();
+            if forwarders.contains_key(&uid) {
+                continue;
+            }
+            troubles.extend(wanted.troubles.iter().cloned());
+            let work = hold(self.ctx.clone(), pod, wanted.clone());
+            let task = (!wanted.ports.is_empty()).then(|| tokio::spawn(work));
+            forwarders.insert(uid, Forwarder { wanted, task });
+        }
+        troubles
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Forwarders>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a Service wants of a Pod; nothing of one that does not stand behind it, or shares its sandbox in turn. Pure.
-fn wanted(service: &ServiceSpec, pod: &Object) -> Option<Wanted> {
+/// What the Services want of a Pod; nothing of one that stands behind none, or shares its sandbox in turn. Pure.
+fn wanted(services: &[(Object, ServiceSpec)], pod: &Object) -> Option<Wanted> {
     let spec: PodSpec = pod.spec().ok()?;
-    if !serves(service, pod) || pod::pooled(pod, &spec) {
+    if pod::pooled(pod, &spec) {
         return None;
     }
     let status: PodStatus = pod.status().ok()?;
@@ -199,32 +179,41 @@ fn wanted(service: &ServiceSpec, pod: &Object) -> Option<Wanted> {
         ip: status.pod_ip?,
         ..Wanted::default()
     };
-    let own = |number: u16| {
+    let name = &pod.metadata.name;
+    let own = |number: i32| {
         let mut ports = spec
             .containers
             .iter()
             .flat_map(|c| c.ports.iter().flatten());
-        ports.any(|p| p.container_port == i32::from(number))
+        ports.any(|p| p.container_port == number)
     };
-    for port in moved_ports(service) {
-        let (Ok(from), Some(to)) = (u16::try_from(port.port), pod_port(port, &spec)) else {
-            continue;
-        };
-        if from == to {
+    for (i, (_, service)) in services.iter().enumerate() {
+        if !serves(service, pod) {
             continue;
         }
-        match own(from) {
-            true => wanted.taken.push(from),
-            false => {
-                wanted.ports.insert(from, to);
+        for port in moved_ports(service) {
+            let (Ok(from), Some(to)) = (u16::try_from(port.port), pod_port(port, &spec)) else {
+                continue;
+            };
+            if from == to {
+                continue;
+            }
+            if own(port.port) {
+                wanted.troubles.push((i, format!(
+                    "spec.ports: a container of Pod \"{name}\" has port {from} itself, and answers there: give the Service another port, or targetPort {from}"
+                )));
+            } else if *wanted.ports.entry(from).or_insert(to) != to {
+                wanted.troubles.push((i, format!(
+                    "spec.ports: another Service leads port {from} of Pod \"{name}\" elsewhere: give one of them another port"
+                )));
             }
         }
     }
-    (!wanted.ports.is_empty() || !wanted.taken.is_empty()).then_some(wanted)
+    (!wanted.ports.is_empty() || !wanted.troubles.is_empty()).then_some(wanted)
 }
 
 /// Runs a forwarder until it ends, and tells why.
-async fn hold(ctx: Ctx, service: Object, pod: Object, wanted: Wanted) {
+async fn hold(ctx: Ctx, pod: Object, wanted: Wanted) {
     let mut command = vec!["perl".into(), "-e".into(), FORWARD.into(), wanted.ip];
     command.extend(wanted.ports.iter().map(|(from, to)| format!("{from}:{to}")));
     let options = ExecOptions {
@@ -250,16 +239,8 @@ async fn hold(ctx: Ctx, service: Object, pod: Object, wanted: Wanted) {
         Err(e) => e.message,
     };
     if !said.is_empty() {
-        let name = &pod.metadata.name;
-        let message = format!("spec.ports: not answered in Pod \"{name}\": {said}");
-        events::record(
-            &ctx.store,
-            &service,
-            Level::Warning,
-            "PortNotServed",
-            &message,
-        )
-        .await;
+        let message = format!("a Service's port is not answered: {said}");
+        events::record(&ctx.store, &pod, Level::Warning, "PortNotServed", &message).await;
     }
 }
 
@@ -283,23 +264,31 @@ mod tests {
 
     #[test]
     fn only_ports_that_are_others_are_forwarded() {
-        let service = |ports: Value| -> ServiceSpec {
-            serde_json::from_value(json!({"selector": {"a": "b"}, "ports": ports})).unwrap()
+        let service = |ports: Value| {
+            let spec = json!({"selector": {"a": "b"}, "ports": ports});
+            (
+                Object::new(&SERVICE, "ann", "s"),
+                serde_json::from_value(spec).unwrap(),
+            )
         };
         let own = pod(json!([{"name": "web", "containerPort": 8080}]));
-        assert_eq!(wanted(&service(json!([{"port": 8080}])), &own), None);
-        let named = service(json!([{"port": 8080, "targetPort": "web"}]));
-        assert_eq!(wanted(&named, &own), None, "it is the same");
+        let same = service(json!([{"port": 8080}, {"port": 8080, "targetPort": "web"}]));
+        assert_eq!(wanted(&[same], &own), None);
         let two =
             service(json!([{"port": 80, "targetPort": "web"}, {"port": 81, "targetPort": 9000}]));
-        let found = wanted(&two, &own).unwrap();
+        let again = service(json!([{"port": 80, "targetPort": 8080}]));
+        let found = wanted(&[two.clone(), again.clone()], &own).unwrap();
         assert_eq!(found.ports, BTreeMap::from([(80, 8080), (81, 9000)]));
+        assert!(found.troubles.is_empty(), "both mean the same");
+        let other = service(json!([{"port": 80, "targetPort": 9000}]));
+        let found = wanted(&[again.clone(), other], &own).unwrap();
+        assert_eq!((found.ports[&80], found.troubles[0].0), (8080, 1));
         let clash = pod(json!([{"containerPort": 80}, {"containerPort": 8080}]));
-        let found = wanted(&service(json!([{"port": 80, "targetPort": 8080}])), &clash).unwrap();
-        assert_eq!((found.ports.len(), found.taken), (0, vec![80]));
+        let found = wanted(&[again], &clash).unwrap();
+        assert!(found.ports.is_empty() && found.troubles[0].1.contains("port 80 itself"));
         let mut gone = own.clone();
         gone.set("status", &json!({"phase": "Running", "podIP": "10.0.0.2"}))
             .unwrap();
-        assert_eq!(wanted(&two, &gone), None, "not ready");
+        assert_eq!(wanted(&[two], &gone), None, "not ready");
     }
 }
