@@ -167,6 +167,10 @@ def test_pods_find_each_other_by_name_within_their_namespace_only(box: Box) -> N
         assert "200" in ask("kubeflow", name), name
     until("the Service's own port leads to the Pods'", 20, lambda: "200" in ask("kubeflow", "files", 80))
     assert "200" in ask("kubeflow", "server", 80), "the Pod answers there"
+    api = "/api/v1/namespaces/kubeflow"
+    for at in ("services/files:80", "services/http:files:usual", "pods/server:8000"):
+        assert "Directory listing" in box.kubectl("get", "--raw", f"{api}/{at}/proxy/"), at
+    assert "no service port" in box.kubectl("get", "--raw", f"{api}/services/files:81/proxy/", check=False)
     for name in ("files.kubeflow.svc.cluster.local", ip):
         assert "200" not in ask("other", name), name
     box.kubectl("delete", "pod/server", "svc/files", "pod/asker")

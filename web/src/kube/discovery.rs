@@ -79,6 +79,14 @@ fn subresources(kind: &Kind) -> Vec<Sub> {
             subs.push(sub(name, "", "v1", options, stream));
         }
     }
+    let proxied = match kind.kind {
+        "Pod" => "PodProxyOptions",
+        _ => "ServiceProxyOptions",
+    };
+    if kind.group.is_empty() && matches!(kind.kind, "Pod" | "Service") {
+        let any: &[&str] = &["create", "delete", "get", "patch", "update"];
+        subs.push(sub("proxy", "", "v1", proxied, any));
+    }
     if kind.group.is_empty() && kind.kind == "ServiceAccount" {
         subs.push(sub(
             "token",

@@ -10,6 +10,7 @@ mod objects;
 mod openapi;
 mod patch;
 mod protobuf;
+mod proxy;
 mod read;
 mod reviews;
 mod scale;
@@ -37,12 +38,9 @@ use kfbox_store::{
 pub(crate) use authz::{Ask, check as check_access};
 pub(crate) use log::stream as log_stream;
 
-use tower::ServiceExt;
-
 use crate::{
     App, Routes,
     error::{Dialect, kube_failed, method_not_allowed},
-    kube_router,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -89,6 +87,8 @@ enum Target<'a> {
     Objects(&'static str, &'static str, &'static str, Option<&'a str>),
     /// The KFP API through the service proxy, as `kfp.Client()` with a kubeconfig calls it.
     Pipelines(&'a str),
+    /// What a Pod answers, through the proxy.
+    Proxy(proxy::Place<'a>),
     /// One object, perhaps a part of it such as its log.
     One(Place<'a>, Option<&'a str>),
 }
@@ -97,23 +97,17 @@ enum Target<'a> {
 type Place<'a> = (&'static str, &'static str, &'static str, &'a str, &'a str);
 
 fn parse(path: &str) -> Option<Target<'_>> {
+    if let Some(place) = proxy::parse(path) {
+        let pipelines = place.id.split(':').any(|part| part == "ml-pipeline");
+        return Some(match pipelines && place.plural == "services" {
+            true => Target::Pipelines(place.rest),
+            false => Target::Proxy(place),
+        });
+    }
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let (group, rest) = match parts.as_slice() {
         ["api"] | ["api", ""] => return Some(Target::CoreVersions),
         ["apis"] | ["apis", ""] => return Some(Target::Groups),
-        [
-            "api",
-            "v1",
-            "namespaces",
-            _,
-            "services",
-            service,
-            "proxy",
-            ..,
-        ] if service.split(':').any(|part| part == "ml-pipeline") => {
-            let (_, rest) = path.split_once("/proxy")?;
-            return Some(Target::Pipelines(rest));
-        }
         ["apis", group] => return Some(Target::Group(group)),
         [
             "apis",
@@ -178,7 +172,8 @@ async fn dispatch(
     };
     let get = method == Method::GET || method == Method::HEAD;
     match target {
-        Target::Pipelines(rest) => pipelines(&app, rest, request).await,
+        Target::Pipelines(rest) => proxy::pipelines(&app, rest, request).await,
+        Target::Proxy(place) => proxy::serve(&app, &caller, place, request).await,
         Target::CoreVersions if get => discovery::core_versions(&request),
         Target::Groups if get => discovery::groups(&request),
         Target::Group(group) if get => {
@@ -210,23 +205,6 @@ async fn dispatch(
             finish(answer, method, path, kind, name)
         }
         _ => method_not_allowed(method, path, ""),
-    }
-}
-
-/// Answers what was asked of the `ml-pipeline` service. The namespace of the address does not matter: there is one.
-async fn pipelines(app: &Shared, rest: &str, mut request: Request) -> Response {
-    // The SDK joins with a slash too many, and does not follow redirects.
-    let mut target = format!("/{}", rest.trim_start_matches('/'));
-    if let Some(query) = request.uri().query() {
-        target = format!("{target}?{query}");
-    }
-    match target.parse() {
-        Ok(uri) => *request.uri_mut() = uri,
-        Err(_) => return kube_failed(&Error::invalid(format!("{target}: not an address")), None),
-    }
-    match kube_router(app.clone()).oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }
 
