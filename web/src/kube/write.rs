@@ -188,7 +188,7 @@ fn replace(txn: &mut Txn<'_>, at: &Ref, object: Object, part: Part) -> Result<Ob
         ));
     }
     if part == Part::Main {
-        guard::same_spec(at.kind, &before, &object)?;
+        guard::same(at.kind, &before, &object)?;
     }
     txn.modify(at, |stored| {
         if part == Part::Status {
