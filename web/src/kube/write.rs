@@ -49,6 +49,21 @@ fn answer(status: StatusCode, object: Object, warnings: &[String]) -> Response {
     response
 }
 
+/// One transaction; nothing stays of a dry one.
+pub(super) async fn transact<T: Send + 'static>(
+    app: &Shared,
+    dry: bool,
+    work: impl FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let write = move |txn: &mut Txn<'_>| {
+        if dry {
+            txn.discard();
+        }
+        work(txn)
+    };
+    app.store.write(write).await
+}
+
 /// A namespace must be there before something is put into it.
 fn namespace_exists(txn: &Txn<'_>, kind: &'static Kind, ns: &str) -> Result<(), Error> {
     if !kind.namespaced {
@@ -100,16 +115,11 @@ async fn create_object(
     }
     object.body.remove("status");
     warnings.extend(guard::new(kind, &object)?);
-    let made = app
-        .store
-        .write(move |txn| {
-            if dry {
-                txn.discard();
-            }
-            namespace_exists(txn, kind, &object.metadata.namespace)?;
-            txn.create(object)
-        })
-        .await?;
+    let made = transact(app, dry, move |txn| {
+        namespace_exists(txn, kind, &object.metadata.namespace)?;
+        txn.create(object)
+    })
+    .await?;
     Ok(answer(StatusCode::CREATED, made, &warnings))
 }
 
@@ -146,8 +156,20 @@ pub(super) async fn update(
     request: Request,
 ) -> Result<Response, Error> {
     let body = body::read(app, request).await?;
-    let value = body.value()?;
-    let mut warnings = body::validate(at.kind, &value, body.options.validation)?;
+    let (object, warnings) = named(&at, body.value()?, part, body.options.validation)?;
+    let write = move |txn: &mut Txn<'_>| replace(txn, &at, object, part);
+    let written = transact(app, body.options.dry_run, write).await?;
+    Ok(answer(StatusCode::OK, written, &warnings))
+}
+
+/// The object that a client means for this address, and what to warn it of.
+fn named(
+    at: &Ref,
+    value: Value,
+    part: Part,
+    validation: Validation,
+) -> Result<(Object, Vec<String>), Error> {
+    let mut warnings = body::validate(at.kind, &value, validation)?;
     let mut object = body::object(at.kind, value)?;
     place(at.kind, &mut object, Some(&at.namespace))?;
     if object.metadata.name != at.name {
@@ -159,17 +181,7 @@ pub(super) async fn update(
     if part == Part::Main {
         warnings.extend(guard::changed(at.kind, &object)?);
     }
-    let dry = body.options.dry_run;
-    let written = app
-        .store
-        .write(move |txn| {
-            if dry {
-                txn.discard();
-            }
-            replace(txn, &at, object, part)
-        })
-        .await?;
-    Ok(answer(StatusCode::OK, written, &warnings))
+    Ok((object, warnings))
 }
 
 /// Writes a whole object over the stored one, as far as a client may.
@@ -260,33 +272,27 @@ pub(super) async fn patch(
     let body = body::read(app, request).await?;
     let patch = Patch::parse(at.kind, &body)?;
     let applies = matches!(patch, Patch::Apply(..));
-    let options = (body.options.dry_run, body.options.validation);
-    let (made, object, warnings) = app
-        .store
-        .write(move |txn| {
-            let (dry, validation) = options;
-            if dry {
-                txn.discard();
-            }
-            let current = txn.get(&at)?;
-            if current.is_none() && !applies {
-                txn.fetch(&at)?;
-            }
-            let new = current.is_none();
-            let value = match &current {
-                Some(object) => Some(serde_json::to_value(object).map_err(Error::internal)?),
-                None => None,
-            };
-            let patched = patch.to(at.kind, value)?;
-            let (object, warnings) = patched_object(&at, patched, part, validation)?;
-            if new {
-                guard::new(at.kind, &object)?;
-                namespace_exists(txn, at.kind, &at.namespace)?;
-                return Ok((true, txn.create(object)?, warnings));
-            }
-            Ok((false, replace(txn, &at, object, part)?, warnings))
-        })
-        .await?;
+    let validation = body.options.validation;
+    let (made, object, warnings) = transact(app, body.options.dry_run, move |txn| {
+        let current = txn.get(&at)?;
+        if current.is_none() && !applies {
+            txn.fetch(&at)?;
+        }
+        let new = current.is_none();
+        let value = match &current {
+            Some(object) => Some(serde_json::to_value(object).map_err(Error::internal)?),
+            None => None,
+        };
+        let patched = patch.to(at.kind, value)?;
+        let (object, warnings) = patched_object(&at, patched, part, validation)?;
+        if new {
+            guard::new(at.kind, &object)?;
+            namespace_exists(txn, at.kind, &at.namespace)?;
+            return Ok((true, txn.create(object)?, warnings));
+        }
+        Ok((false, replace(txn, &at, object, part)?, warnings))
+    })
+    .await?;
     let status = if made {
         StatusCode::CREATED
     } else {
@@ -306,15 +312,7 @@ fn patched_object(
         meta.remove("managedFields");
         meta.entry("name").or_insert_with(|| at.name.clone().into());
     }
-    let mut warnings = body::validate(at.kind, &value, validation)?;
-    let mut object = body::object(at.kind, value)?;
-    place(at.kind, &mut object, Some(&at.namespace))?;
-    if object.metadata.name != at.name {
-        return Err(Error::invalid("metadata.name: cannot be changed"));
-    }
-    if part == Part::Main {
-        warnings.extend(guard::changed(at.kind, &object)?);
-    }
+    let (mut object, warnings) = named(at, value, part, validation)?;
     if let Some(fields) = fields {
         object.metadata.rest.insert("managedFields".into(), fields);
     }
@@ -407,15 +405,7 @@ pub(super) async fn delete(app: &Shared, at: Ref, request: Request) -> Result<Re
     let body = body::read(app, request).await?;
     let options = DeleteOptions::parse(&body)?;
     let r = at.clone();
-    let gone = app
-        .store
-        .write(move |txn| {
-            if options.dry_run {
-                txn.discard();
-            }
-            options.run(txn, &r)
-        })
-        .await?;
+    let gone = transact(app, options.dry_run, move |txn| options.run(txn, &r)).await?;
     if gone.deleting() {
         // It goes when its finalizers have been dealt with; clients poll.
         return Ok(answer(StatusCode::OK, gone, &[]));
@@ -439,23 +429,19 @@ pub(super) async fn delete_all(
     let text = |name: &str| body.query.get(name).map(String::as_str).unwrap_or_default();
     let selector = Selector::parse(ns, text("labelSelector"), text("fieldSelector"))?;
     let found = app.store.list(kind, selector).await?.items;
-    app.store
-        .write(move |txn| {
-            if options.dry_run {
-                txn.discard();
+    transact(app, options.dry_run, move |txn| {
+        for object in &found {
+            let at = Ref::new(kind, &object.metadata.namespace, &object.metadata.name);
+            match options.run(txn, &at) {
+                // Gone since the list, perhaps with its owner a moment ago.
+                Err(e) if e.code == Code::NotFound => {}
+                Err(e) => return Err(e),
+                Ok(_) => {}
             }
-            for object in &found {
-                let at = Ref::new(kind, &object.metadata.namespace, &object.metadata.name);
-                match options.run(txn, &at) {
-                    // Gone since the list, perhaps with its owner a moment ago.
-                    Err(e) if e.code == Code::NotFound => {}
-                    Err(e) => return Err(e),
-                    Ok(_) => {}
-                }
-            }
-            Ok(())
-        })
-        .await?;
+        }
+        Ok(())
+    })
+    .await?;
     Ok(
         Json(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
             .into_response(),
