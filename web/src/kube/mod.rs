@@ -3,6 +3,7 @@
 
 mod authz;
 mod body;
+mod delete;
 mod discovery;
 mod guard;
 mod log;
@@ -262,7 +263,7 @@ async fn objects(
         "create" if is_token(kind) => Some(tokens::create(app, request).await?),
         "create" if kind.verbs != Verbs::Read => Some(write::create(app, kind, ns, request).await?),
         "deletecollection" if kind.verbs == Verbs::All => {
-            Some(write::delete_all(app, kind, ns, request).await?)
+            Some(delete::all(app, kind, ns, request).await?)
         }
         _ => None,
     })
@@ -303,9 +304,7 @@ async fn one(
     Ok(match (part, verb) {
         (None | Some("status"), "get") => Some(read::get(app, kind, &ns, &name, request).await?),
         (None, "delete") if is_token(kind) => Some(tokens::delete(app, &name).await?),
-        (None, "delete") if kind.verbs != Verbs::Read => {
-            Some(write::delete(app, at, request).await?)
-        }
+        (None, "delete") if kind.verbs != Verbs::Read => Some(delete::one(app, at, request).await?),
         (None, "update") if all => Some(write::update(app, at, write::Part::Main, request).await?),
         (None, "patch") if all => Some(write::patch(app, at, write::Part::Main, request).await?),
         (Some("status"), "update") if all => {
