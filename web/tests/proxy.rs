@@ -168,11 +168,40 @@ async fn refusals_have_kubernetes_shape() {
             (code, &json!("Status")),
             "{at}"
         );
+        let name = status["details"]["name"].as_str().unwrap_or_default();
+        assert!(!name.contains(':'), "{at}: {name}");
         assert!(
             status["message"].as_str().unwrap().contains(said),
             "{at}: {status}"
         );
     }
+}
+
+#[tokio::test]
+async fn nobody_tells_the_box_where_a_pod_is() {
+    let b = a_box().await;
+    let auth = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", auth.as_str()),
+        ("content-type", "application/merge-patch+json"),
+    ];
+    let body = json!({"status": {"podIP": "127.0.0.2"}}).to_string();
+    let answer = b
+        .ask(
+            "PATCH",
+            &format!("{NS}/pods/p/status"),
+            &headers,
+            body.clone(),
+        )
+        .await;
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    b.ask("PATCH", &format!("{NS}/pods/p"), &headers, body)
+        .await;
+    let pod = b
+        .api("GET", &format!("{NS}/pods/p"), json!(null))
+        .await
+        .json();
+    assert_eq!(pod["status"]["podIP"], "127.0.0.1");
 }
 
 #[tokio::test]

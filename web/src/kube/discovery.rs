@@ -55,7 +55,10 @@ fn subresources(kind: &Kind) -> Vec<Sub> {
         kind,
         verbs,
     };
-    let write: &[&str] = &["get", "patch", "update"];
+    let write: &[&str] = match kind.kind {
+        "Pod" => &["get"],
+        _ => &["get", "patch", "update"],
+    };
     let mut subs = Vec::new();
     if kind.verbs == Verbs::All
         && !matches!(

@@ -33,7 +33,7 @@ use axum::{
 };
 use kfbox_store::{
     Caller, Code, Error, Kind, Object, Ref, Verbs,
-    kinds::{access::TOKEN, trainer::TRAIN_JOB},
+    kinds::{access::TOKEN, core::POD, trainer::TRAIN_JOB},
 };
 
 pub(crate) use authz::{Ask, check as check_access};
@@ -307,6 +307,13 @@ async fn one(
         (None, "delete") if kind.verbs != Verbs::Read => Some(delete::one(app, at, request).await?),
         (None, "update") if all => Some(write::update(app, at, write::Part::Main, request).await?),
         (None, "patch") if all => Some(write::patch(app, at, write::Part::Main, request).await?),
+        // It says where the Pod is: who wrote it could reach through the box to any address.
+        (Some("status"), "update" | "patch") if kind.resource() == POD.resource() => {
+            return Err(Error::new(
+                Code::Forbidden,
+                "status: only the box writes a Pod's status",
+            ));
+        }
         (Some("status"), "update") if all => {
             Some(write::update(app, at, write::Part::Status, request).await?)
         }

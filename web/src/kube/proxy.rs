@@ -125,7 +125,8 @@ pub(super) async fn serve(
     place: Place<'_>,
     request: Request,
 ) -> Response {
-    let about = kind(place.plural).map(|kind| (kind, place.id));
+    let name = name_and_port(place.id).map(|(name, _)| name);
+    let about = kind(place.plural).zip(name.as_deref().ok());
     let answer = pass(app, caller, &place, request).await;
     answer.unwrap_or_else(|e| kube_failed(&e, about))
 }
