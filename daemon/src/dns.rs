@@ -20,8 +20,8 @@ use k8s_openapi::api::core::v1::{PodSpec, ServiceSpec};
 use kfbox_store::{
     Event, Object, Result, Selector, Store,
     kinds::{
-        cluster::SERVICE,
         core::{POD, PodStatus},
+        service::SERVICE,
     },
 };
 use tokio::{

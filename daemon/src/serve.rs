@@ -33,7 +33,7 @@ use crate::{
     pipeline::Specs,
     reconcile::{
         Ctx, access_key, batch, deployment, environment, gc, job, namespace, pod, run, schedule,
-        statefulset, task, trainjob, volume,
+        service, statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -243,6 +243,11 @@ fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
             2,
         ),
         room(Arc::new(trainjob::TrainJobs(ctx.clone())), Waker::new(), 2),
+        room(
+            Arc::new(service::Services::new(ctx.clone())),
+            Waker::new(),
+            1,
+        ),
     ]
 }
 

@@ -33,6 +33,8 @@ pub struct Kind {
     /// Fills in defaults before an object is checked and written, so that readers find them. Pure, and run
     /// again it changes nothing.
     pub prepare: fn(&mut Object) -> Result<()>,
+    /// Fields that a client cannot change once the object is there: JSON pointers, and upstream's words for it.
+    pub fixed: &'static [(&'static str, &'static str)],
     /// Checks desired state beyond what the envelope checks. Pure: no store, no I/O.
     pub validate: fn(&Object) -> Result<()>,
     /// Columns of a table, after NAME and before AGE.
@@ -125,6 +127,7 @@ impl Kind {
         builtin: false,
         schema: None,
         prepare: |_| Ok(()),
+        fixed: &[],
         validate: |_| Ok(()),
         columns: &[],
     };

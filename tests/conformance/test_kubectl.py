@@ -52,7 +52,7 @@ def test_server_side_apply_takes_away_and_conflicts(box: Box) -> None:
 
 @pytest.mark.parametrize(("object", "said"), [
     ({"kind": "Pod", "spec": {"containerz": []}}, 'unknown field "spec.containerz"'),
-    ({"kind": "Pod", "spec": {"containers": []}}, "spec.containers: at least one is required"),
+    ({"kind": "Pod", "spec": {"containers": []}}, 'Pod "bad" is invalid: spec.containers: at least one is required'),
     ({"kind": "Pod", "spec": {"containers": [{"name": "c", "image": "i"}], "hostNetwork": True}}, "spec.hostNetwork"),
     ({"kind": "Pod", "spec": {"containers": [{"name": "c", "image": "i"}],
                               "volumes": [{"name": "v", "csi": {"driver": "store.kfbox.dev"}}]}}, "csi"),
@@ -89,7 +89,7 @@ def test_who_am_i_and_what_may_i(box: Box) -> None:
     assert box.kubectl("auth", "can-i", "create", "pods").strip() == "yes"
     assert "tfjobs" in box.kubectl("api-resources", "--api-group=kubeflow.org")
     assert "customresourcedefinitions" in box.kubectl("api-resources")
-    assert "tfjobs.kubeflow.org" in box.kubectl("get", "customresourcedefinitions", "-o", "name")
+    assert "tfjobs.kubeflow.org" in box.kubectl("get", "crd", "-o", "name")
 
 
 def test_explain_knows_fields_of_core_and_training_kinds(box: Box) -> None:
@@ -148,7 +148,8 @@ def test_pods_find_each_other_by_name_within_their_namespace_only(box: Box) -> N
               "spec": {"terminationGracePeriodSeconds": 0, "containers": [
                   {"name": "c", "image": "kfbox/python:3", "command": ["python", "-m", "http.server", "8000"]}]}}  # fmt: skip
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "files"},
-               "spec": {"selector": {"app": "server"}, "ports": [{"port": 8000}]}}  # fmt: skip
+               "spec": {"selector": {"app": "server"}, "ports": [{"name": "same", "port": 8000},
+                                                                 {"name": "usual", "port": 80, "targetPort": 8000}]}}  # fmt: skip
     box.kubectl("apply", "-f", "-", stdin=json.dumps(server))
     box.kubectl("apply", "-f", "-", stdin=json.dumps(service))
     box.kubectl("wait", "--for=condition=Ready", "pod/server", "--timeout=60s")
@@ -158,12 +159,18 @@ def test_pods_find_each_other_by_name_within_their_namespace_only(box: Box) -> N
         box.kubectl("-n", namespace, "run", "asker", "--image=kfbox/base:1", "--command", "--", "sleep", "600")
         box.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/asker", "--timeout=60s")
 
-    def ask(namespace: str, host: str) -> str:
-        script = f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://{host}:8000/"
+    def ask(namespace: str, host: str, port: int = 8000) -> str:
+        script = f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://{host}:{port}/"
         return box.kubectl("-n", namespace, "exec", "asker", "--", "sh", "-c", script, check=False)
 
     for name in ("server", "files", "files.kubeflow", "files.kubeflow.svc", "files.kubeflow.svc.cluster.local"):
         assert "200" in ask("kubeflow", name), name
+    until("the Service's own port leads to the Pods'", 20, lambda: "200" in ask("kubeflow", "files", 80))
+    assert "200" in ask("kubeflow", "server", 80), "the Pod answers there"
+    api = "/api/v1/namespaces/kubeflow"
+    for at in ("services/files:80", "services/http:files:usual", "pods/server:8000"):
+        assert "Directory listing" in box.kubectl("get", "--raw", f"{api}/{at}/proxy/"), at
+    assert "no service port" in box.kubectl("get", "--raw", f"{api}/services/files:81/proxy/", check=False)
     for name in ("files.kubeflow.svc.cluster.local", ip):
         assert "200" not in ask("other", name), name
     box.kubectl("delete", "pod/server", "svc/files", "pod/asker")

@@ -91,6 +91,14 @@ def test_attach_joins_the_process(box: Box, pod: str) -> None:
     attached.wait()
 
 
+def test_run_with_input_ends_with_it(box: Box) -> None:
+    """`kubectl run -i` asks for stdinOnce: the process sees the end of its input when kubectl has sent all."""
+    done = run(box, "run", "reader", "-i", "--rm", "--restart=Never", "--image=kfbox/base:1", "--command", "--",
+               "sh", "-c", "sleep 2; wc -c", stdin=b"x" * 1000)  # fmt: skip
+    assert done.returncode == 0 and b"1000" in done.stdout, done
+    assert b"stdin" not in done.stderr, done
+
+
 def test_cp_there_and_back(box: Box, pod: str, tmp_path: pathlib.Path) -> None:
     here, again = tmp_path / "data.bin", tmp_path / "again.bin"
     here.write_bytes(os.urandom(5 << 20))

@@ -9,7 +9,10 @@ use std::time::Duration;
 use axum::body::BodyDataStream;
 use common::{TOKEN, TestBox};
 use futures::StreamExt;
-use kfbox_store::{Object, Ref, kinds::core::POD};
+use kfbox_store::{
+    Object, Ref,
+    kinds::core::{NAMESPACE, POD},
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -124,6 +127,103 @@ async fn lists_and_errors_have_kubernetes_shape() {
     ] {
         assert_eq!(b.api("GET", path, json!(null)).await.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_object() {
+    let b = TestBox::new().await;
+    let namespace = Object::new(&NAMESPACE, "", "kubeflow");
+    b.app.store.create(namespace).await.unwrap();
+    let made = json!({"metadata": {"name": "lame"}, "spec": {"containers": []}});
+    let status = b.api("POST", PODS, made).await.json();
+    assert_eq!(status["code"], 422);
+    let said = status["message"].as_str().unwrap();
+    assert!(
+        said.starts_with("Pod \"lame\" is invalid: spec.containers"),
+        "{said}"
+    );
+    assert_eq!(status["details"]["name"], "lame");
+    let made = json!({"metadata": {"generateName": "lame-"}, "spec": {"containers": []}});
+    let status = b.api("POST", PODS, made).await.json();
+    assert_eq!(status["details"]["name"], "lame-");
+}
+
+#[tokio::test]
+async fn who_manages_a_job_does_not_change() {
+    let b = TestBox::new().await;
+    let namespace = Object::new(&NAMESPACE, "", "kubeflow");
+    b.app.store.create(namespace).await.unwrap();
+    let template = json!({"spec": {"containers": [{"name": "tensorflow", "image": "i"}]}});
+    let (tf, train) = (
+        json!({"tfReplicaSpecs": {"Worker": {"template": template}}}),
+        json!({"runtimeRef": {"name": "torch-distributed"}}),
+    );
+    for (kinds, spec, path, words) in [
+        (
+            "apis/kubeflow.org/v1",
+            tf,
+            "spec.runPolicy.managedBy",
+            "field is immutable",
+        ),
+        (
+            "apis/trainer.kubeflow.org/v1alpha1",
+            train,
+            "spec.managedBy",
+            "ManagedBy value is immutable",
+        ),
+    ] {
+        let plural = if path.contains("runPolicy") {
+            "tfjobs"
+        } else {
+            "trainjobs"
+        };
+        let all = format!("/{kinds}/namespaces/kubeflow/{plural}");
+        let made = json!({"metadata": {"name": "j"}, "spec": spec});
+        let made = b.api("POST", &all, made).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let one = format!("{all}/j");
+        let patch = |spec: Value| {
+            let body = json!({"spec": spec}).to_string();
+            let auth = format!("Bearer {TOKEN}");
+            let one = one.clone();
+            let b = &b;
+            async move {
+                let headers = [
+                    ("authorization", auth.as_str()),
+                    ("content-type", "application/merge-patch+json"),
+                ];
+                b.ask("PATCH", &one, &headers, body).await
+            }
+        };
+        let manager = json!("kueue.x-k8s.io/multikueue");
+        let other = match plural {
+            "tfjobs" => json!({"runPolicy": {"managedBy": manager}}),
+            _ => json!({"managedBy": manager}),
+        };
+        let refused = patch(other).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        let said = refused.json()["message"].as_str().unwrap().to_string();
+        let wanted = format!("{path}: Invalid value: {manager}: {words}");
+        assert!(said.ends_with(&wanted), "{said}");
+        // Its default may be left out again.
+        let put = b.api("GET", &one, json!(null)).await.json();
+        let mut put = put;
+        put["spec"].as_object_mut().unwrap().remove("managedBy");
+        let again = b.api("PUT", &one, put).await;
+        assert_eq!(again.status, 200, "{}", again.text());
+    }
+}
+
+#[tokio::test]
+async fn definitions_have_their_short_name() {
+    let b = TestBox::new().await;
+    let plain = b
+        .api("GET", "/apis/apiextensions.k8s.io/v1", json!(null))
+        .await;
+    assert_eq!(
+        plain.json()["resources"][0]["shortNames"],
+        json!(["crd", "crds"])
+    );
 }
 
 /// The next event of a watch.

@@ -74,6 +74,8 @@ pub struct Want {
     pub tty: bool,
     /// Whether its stdin is kept open, to attach to.
     pub stdin: bool,
+    /// Whether its stdin ends with the first that was attached to it.
+    pub stdin_once: bool,
 }
 
 /// A sandbox: a container that only holds a Pod's network, names and, when asked, shared memory.

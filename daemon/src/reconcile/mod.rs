@@ -1,5 +1,5 @@
 //! The rooms: each reads Objects, writes child Objects and its own status. Only `pod` has hands: it alone
-//! calls the driver to act. A room is found by its name.
+//! calls the driver to act (`service` runs a helper in the sandboxes it made). A room is found by its name.
 
 pub mod access_key;
 pub mod batch;
@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod pod;
 pub mod run;
 pub mod schedule;
+pub mod service;
 pub mod statefulset;
 pub mod task;
 pub mod template;

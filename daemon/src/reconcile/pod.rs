@@ -37,8 +37,9 @@ use kfbox_store::{
 };
 use tokio::sync::OwnedMutexGuard;
 
+pub use containers::base_name as sandbox_name;
 pub use logs::{dir as log_dir, file as log_file, logs};
-pub use sandbox::{Pool, pool_member};
+pub use sandbox::{Pool, pool_member, pooled};
 pub use want::{BOX_NAMES, parse_quantity, requests};
 pub(super) use want::{claim_dir, memory_dir};
 

@@ -1,37 +1,16 @@
-//! Kubernetes' kinds that Pods lean on: Service, Secret, ConfigMap, PersistentVolumeClaim, ServiceAccount, Node.
+//! Kubernetes' kinds that Pods lean on: Secret, ConfigMap, PersistentVolumeClaim, ServiceAccount, Node.
 
 use k8s_openapi::api::core::v1 as core;
 use schemars::schema_for;
 
 use serde_json::{Map, Value, json};
 
-use super::pod_check::label;
 use crate::{Code, Column, Error, Kind, Object, Result, Verbs};
 
 /// On a claim: a Pod that lives may use its files.
 pub const PVC_FINALIZER: &str = "kubernetes.io/pvc-protection";
 /// On a claim: how many bytes lie in it, as last counted.
 pub const USED_BYTES: &str = "kfbox.dev/used-bytes";
-
-/// A name for a set of Pods.
-pub static SERVICE: Kind = Kind {
-    kind: "Service",
-    plural: "services",
-    short: &["svc"],
-    categories: &["all"],
-    verbs: Verbs::All,
-    builtin: true,
-    schema: Some(|| schema_for!(core::Service)),
-    prepare: prepare_service,
-    validate: check_service,
-    columns: &[
-        Column::path("Type", ".spec.type"),
-        Column::path("Cluster-IP", ".spec.clusterIP"),
-        Column::of("External-IP", |_| "<none>".into()),
-        Column::of("Port(s)", ports),
-    ],
-    ..Kind::BASE
-};
 
 /// Values that are not shown.
 pub static SECRET: Kind = Kind {
@@ -114,7 +93,7 @@ pub static NODE: Kind = Kind {
 };
 
 pub(crate) const KINDS: &[&Kind] = &[
-    &SERVICE,
+    &super::service::SERVICE,
     &SECRET,
     &CONFIG_MAP,
     &PERSISTENT_VOLUME_CLAIM,
@@ -123,101 +102,13 @@ pub(crate) const KINDS: &[&Kind] = &[
 ];
 
 /// The spec as a map; an absent one is made. A spec of another shape is refused by the envelope's own check.
-fn spec(object: &mut Object) -> Option<&mut Map<String, Value>> {
+pub(super) fn spec(object: &mut Object) -> Option<&mut Map<String, Value>> {
     let spec = object.body.entry("spec").or_insert_with(|| json!({}));
     spec.as_object_mut()
 }
 
-fn absent(map: &Map<String, Value>, key: &str) -> bool {
+pub(super) fn absent(map: &Map<String, Value>, key: &str) -> bool {
     map.get(key).is_none_or(Value::is_null)
-}
-
-/// A Service has no address of its own: on one box its name leads to its Pods at once.
-fn prepare_service(service: &mut Object) -> Result<()> {
-    let Some(spec) = spec(service) else {
-        return Ok(());
-    };
-    for (key, value) in [
-        ("type", json!("ClusterIP")),
-        ("clusterIP", json!("None")),
-        ("sessionAffinity", json!("None")),
-    ] {
-        if absent(spec, key) || spec.get(key) == Some(&json!("")) {
-            spec.insert(key.into(), value);
-        }
-    }
-    for port in spec
-        .get_mut("ports")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        let Some(port) = port.as_object_mut() else {
-            continue;
-        };
-        if absent(port, "protocol") {
-            port.insert("protocol".into(), json!("TCP"));
-        }
-        if absent(port, "targetPort")
-            && let Some(number) = port.get("port").cloned()
-        {
-            port.insert("targetPort".into(), number);
-        }
-    }
-    Ok(())
-}
-
-fn check_service(service: &Object) -> Result<()> {
-    label("metadata.name", &service.metadata.name)?;
-    let spec: core::ServiceSpec = service.spec()?;
-    let unsupported = |message: &str| Err(Error::new(Code::Unsupported, message));
-    match spec.type_.as_deref() {
-        None | Some("ClusterIP") => {}
-        Some("NodePort" | "LoadBalancer") => {
-            return unsupported(
-                "spec.type: this box opens no ports of the machine: use ClusterIP and `kubectl port-forward`",
-            );
-        }
-        Some("ExternalName") => {
-            return unsupported("spec.type: ExternalName is not offered: use the name itself");
-        }
-        Some(other) => {
-            return Err(Error::invalid(format!(
-                "spec.type: \"{other}\" must be ClusterIP"
-            )));
-        }
-    }
-    if spec
-        .cluster_ip
-        .as_deref()
-        .is_some_and(|ip| !matches!(ip, "" | "None"))
-    {
-        return unsupported(
-            "spec.clusterIP: a Service's name leads to its Pods themselves here: use None, or leave it out",
-        );
-    }
-    for (i, port) in spec.ports.iter().flatten().enumerate() {
-        if !(1..=65535).contains(&port.port) {
-            return Err(Error::invalid(format!(
-                "spec.ports[{i}].port: must be 1 to 65535"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn ports(service: &Object) -> String {
-    let spec: core::ServiceSpec = service.spec().unwrap_or_default();
-    let list: Vec<_> = spec
-        .ports
-        .iter()
-        .flatten()
-        .map(|p| format!("{}/{}", p.port, p.protocol.as_deref().unwrap_or("TCP")))
-        .collect();
-    match list.is_empty() {
-        true => "<none>".into(),
-        false => list.join(","),
-    }
 }
 
 fn entries(object: &Object) -> usize {
@@ -417,16 +308,6 @@ mod tests {
         assert!(!secret.body.contains_key("stringData"));
         let bad = of(&SECRET, json!({"data": {"../x": "Yg=="}}));
         assert!(check_secret(&bad).is_err());
-    }
-
-    #[test]
-    fn a_service_has_no_address_of_its_own() {
-        let service = of(&SERVICE, json!({"spec": {"ports": [{"port": 80}]}}));
-        assert_eq!(service.body["spec"]["clusterIP"], "None");
-        check_service(&service).unwrap();
-        assert_eq!(ports(&service), "80/TCP");
-        let node = of(&SERVICE, json!({"spec": {"type": "NodePort"}}));
-        assert_eq!(check_service(&node).unwrap_err().code, Code::Unsupported);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod ir;
 pub mod pipeline;
 pub mod pod_check;
 pub mod pod_fields;
+pub mod service;
 pub mod train;
 pub mod trainer;
 pub mod workload;

@@ -129,7 +129,7 @@ pub const TABLE: &[(&str, Verdict)] = &[
     ),
     ("containers[].startupProbe", H("")),
     ("containers[].stdin", H("")),
-    ("containers[].stdinOnce", W("stdin stays open")),
+    ("containers[].stdinOnce", H("")),
     (
         "containers[].terminationMessagePath",
         W("the message is the end of the log"),

@@ -55,7 +55,10 @@ fn subresources(kind: &Kind) -> Vec<Sub> {
         kind,
         verbs,
     };
-    let write: &[&str] = &["get", "patch", "update"];
+    let write: &[&str] = match kind.kind {
+        "Pod" => &["get"],
+        _ => &["get", "patch", "update"],
+    };
     let mut subs = Vec::new();
     if kind.verbs == Verbs::All
         && !matches!(
@@ -78,6 +81,14 @@ fn subresources(kind: &Kind) -> Vec<Sub> {
         ] {
             subs.push(sub(name, "", "v1", options, stream));
         }
+    }
+    let proxied = match kind.kind {
+        "Pod" => "PodProxyOptions",
+        _ => "ServiceProxyOptions",
+    };
+    if kind.group.is_empty() && matches!(kind.kind, "Pod" | "Service") {
+        let any: &[&str] = &["create", "delete", "get", "patch", "update"];
+        subs.push(sub("proxy", "", "v1", proxied, any));
     }
     if kind.group.is_empty() && kind.kind == "ServiceAccount" {
         subs.push(sub(
@@ -130,20 +141,28 @@ fn by_preference(versions: impl Iterator<Item = &'static str>) -> Vec<&'static s
     versions
 }
 
-/// Resources that are no kinds of the store: reviews, and the definitions of the box's own kinds.
-fn extra(group: &str) -> Vec<(&'static str, &'static str, bool, Vec<&'static str>)> {
+/// Resources that are no kinds of the store: reviews, and the definitions of the box's own kinds. Plural, kind, short
+/// names, verbs; none has a namespace.
+fn extra(
+    group: &str,
+) -> Vec<(
+    &'static str,
+    &'static str,
+    Vec<&'static str>,
+    Vec<&'static str>,
+)> {
     if group == openapi::CRD_GROUP {
         return vec![(
             "customresourcedefinitions",
             "CustomResourceDefinition",
-            false,
+            vec!["crd", "crds"],
             vec!["get", "list"],
         )];
     }
     reviews::ALL
         .iter()
         .filter(|r| r.group == group)
-        .map(|r| (r.plural, r.kind, false, vec!["create"]))
+        .map(|r| (r.plural, r.kind, vec![], vec!["create"]))
         .collect()
 }
 
@@ -215,9 +234,10 @@ pub(super) fn resources(group: &str, version: &str) -> Result<Response, Error> {
             }));
         }
     }
-    for (plural, kind, namespaced, verbs) in extra(group) {
+    for (plural, kind, short, verbs) in extra(group) {
         resources.push(json!({
-            "name": plural, "singularName": kind.to_lowercase(), "kind": kind, "namespaced": namespaced, "verbs": verbs,
+            "name": plural, "singularName": kind.to_lowercase(), "kind": kind, "namespaced": false,
+            "shortNames": short, "verbs": verbs,
         }));
     }
     Ok(Json(json!({
@@ -288,9 +308,9 @@ fn aggregated_resources(group: &str, kinds: &[&'static Kind]) -> Vec<Value> {
             })
         })
         .collect();
-    out.extend(extra(group).into_iter().map(|(plural, kind, namespaced, verbs)| {
+    out.extend(extra(group).into_iter().map(|(plural, kind, short, verbs)| {
         json!({
-            "resource": plural, "singularResource": kind.to_lowercase(), "scope": scope(namespaced), "verbs": verbs,
+            "resource": plural, "singularResource": kind.to_lowercase(), "scope": scope(false), "shortNames": short, "verbs": verbs,
             "responseKind": {"group": group, "version": "v1", "kind": kind},
         })
     }));

@@ -7,6 +7,7 @@ use kfbox_store::{
     kinds::{
         core::{POD, check_user_pod, check_user_spec},
         pod_fields::check_fields,
+        service::{self, SERVICE},
     },
 };
 use serde::Deserialize;
@@ -22,22 +23,47 @@ pub(super) fn new(kind: &'static Kind, object: &Object) -> Result<Vec<String>, E
 
 /// As [`new`], for a change of an object: a Pod's spec is the box's own by then, and does not change.
 pub(super) fn changed(kind: &'static Kind, object: &Object) -> Result<Vec<String>, Error> {
-    let mut warnings = Vec::new();
+    let mut warnings = match kind.resource() == SERVICE.resource() {
+        true => service::warnings(object),
+        false => Vec::new(),
+    };
     for (field, value) in &object.body {
         pod_specs(value, &mut field.clone(), is_pod(kind), &mut warnings)?;
     }
     Ok(warnings)
 }
 
-/// A Pod's spec is fixed: what runs cannot be changed under way.
-pub(super) fn same_spec(kind: &'static Kind, before: &Object, after: &Object) -> Result<(), Error> {
+/// What does not change once it is there: a Pod's spec, for what runs cannot be changed under way, and the fields that
+/// a kind names.
+pub(super) fn same(kind: &'static Kind, before: &Object, after: &Object) -> Result<(), Error> {
+    let unprocessable = |message: String| Err(Error::new(Code::Unprocessable, message));
     if is_pod(kind) && before.body.get("spec") != after.body.get("spec") {
-        return Err(Error::new(
-            Code::Unprocessable,
-            "spec: a Pod's spec cannot be changed: delete the Pod and make another",
-        ));
+        return unprocessable(
+            "spec: a Pod's spec cannot be changed: delete the Pod and make another".into(),
+        );
+    }
+    if kind.fixed.is_empty() {
+        return Ok(());
+    }
+    // A default that was filled in and is not sent again is no change.
+    let mut after = after.clone();
+    (kind.prepare)(&mut after)?;
+    for (pointer, why) in kind.fixed {
+        let (old, new) = (field(before, pointer), field(&after, pointer));
+        if old != new {
+            let new = new.unwrap_or(&Value::Null);
+            let path = pointer.trim_start_matches('/').replace('/', ".");
+            return unprocessable(format!("{path}: Invalid value: {new}: {why}"));
+        }
     }
     Ok(())
+}
+
+/// A field by its JSON pointer; an empty one counts as none.
+fn field<'a>(object: &'a Object, pointer: &str) -> Option<&'a Value> {
+    let (first, rest) = pointer.trim_start_matches('/').split_once('/')?;
+    let value = object.body.get(first)?.pointer(&format!("/{rest}"))?;
+    (!value.is_null() && value != "").then_some(value)
 }
 
 fn is_pod(kind: &'static Kind) -> bool {

@@ -3,6 +3,7 @@
 
 mod authz;
 mod body;
+mod delete;
 mod discovery;
 mod guard;
 mod log;
@@ -10,6 +11,7 @@ mod objects;
 mod openapi;
 mod patch;
 mod protobuf;
+mod proxy;
 mod read;
 mod reviews;
 mod scale;
@@ -31,18 +33,15 @@ use axum::{
 };
 use kfbox_store::{
     Caller, Code, Error, Kind, Object, Ref, Verbs,
-    kinds::{access::TOKEN, trainer::TRAIN_JOB},
+    kinds::{access::TOKEN, core::POD, trainer::TRAIN_JOB},
 };
 
 pub(crate) use authz::{Ask, check as check_access};
 pub(crate) use log::stream as log_stream;
 
-use tower::ServiceExt;
-
 use crate::{
     App, Routes,
     error::{Dialect, kube_failed, method_not_allowed},
-    kube_router,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -89,6 +88,8 @@ enum Target<'a> {
     Objects(&'static str, &'static str, &'static str, Option<&'a str>),
     /// The KFP API through the service proxy, as `kfp.Client()` with a kubeconfig calls it.
     Pipelines(&'a str),
+    /// What a Pod answers, through the proxy.
+    Proxy(proxy::Place<'a>),
     /// One object, perhaps a part of it such as its log.
     One(Place<'a>, Option<&'a str>),
 }
@@ -97,23 +98,17 @@ enum Target<'a> {
 type Place<'a> = (&'static str, &'static str, &'static str, &'a str, &'a str);
 
 fn parse(path: &str) -> Option<Target<'_>> {
+    if let Some(place) = proxy::parse(path) {
+        let pipelines = place.id.split(':').any(|part| part == "ml-pipeline");
+        return Some(match pipelines && place.plural == "services" {
+            true => Target::Pipelines(place.rest),
+            false => Target::Proxy(place),
+        });
+    }
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let (group, rest) = match parts.as_slice() {
         ["api"] | ["api", ""] => return Some(Target::CoreVersions),
         ["apis"] | ["apis", ""] => return Some(Target::Groups),
-        [
-            "api",
-            "v1",
-            "namespaces",
-            _,
-            "services",
-            service,
-            "proxy",
-            ..,
-        ] if service.split(':').any(|part| part == "ml-pipeline") => {
-            let (_, rest) = path.split_once("/proxy")?;
-            return Some(Target::Pipelines(rest));
-        }
         ["apis", group] => return Some(Target::Group(group)),
         [
             "apis",
@@ -178,7 +173,8 @@ async fn dispatch(
     };
     let get = method == Method::GET || method == Method::HEAD;
     match target {
-        Target::Pipelines(rest) => pipelines(&app, rest, request).await,
+        Target::Pipelines(rest) => proxy::pipelines(&app, rest, request).await,
+        Target::Proxy(place) => proxy::serve(&app, &caller, place, request).await,
         Target::CoreVersions if get => discovery::core_versions(&request),
         Target::Groups if get => discovery::groups(&request),
         Target::Group(group) if get => {
@@ -210,23 +206,6 @@ async fn dispatch(
             finish(answer, method, path, kind, name)
         }
         _ => method_not_allowed(method, path, ""),
-    }
-}
-
-/// Answers what was asked of the `ml-pipeline` service. The namespace of the address does not matter: there is one.
-async fn pipelines(app: &Shared, rest: &str, mut request: Request) -> Response {
-    // The SDK joins with a slash too many, and does not follow redirects.
-    let mut target = format!("/{}", rest.trim_start_matches('/'));
-    if let Some(query) = request.uri().query() {
-        target = format!("{target}?{query}");
-    }
-    match target.parse() {
-        Ok(uri) => *request.uri_mut() = uri,
-        Err(_) => return kube_failed(&Error::invalid(format!("{target}: not an address")), None),
-    }
-    match kube_router(app.clone()).oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }
 
@@ -284,7 +263,7 @@ async fn objects(
         "create" if is_token(kind) => Some(tokens::create(app, request).await?),
         "create" if kind.verbs != Verbs::Read => Some(write::create(app, kind, ns, request).await?),
         "deletecollection" if kind.verbs == Verbs::All => {
-            Some(write::delete_all(app, kind, ns, request).await?)
+            Some(delete::all(app, kind, ns, request).await?)
         }
         _ => None,
     })
@@ -325,11 +304,16 @@ async fn one(
     Ok(match (part, verb) {
         (None | Some("status"), "get") => Some(read::get(app, kind, &ns, &name, request).await?),
         (None, "delete") if is_token(kind) => Some(tokens::delete(app, &name).await?),
-        (None, "delete") if kind.verbs != Verbs::Read => {
-            Some(write::delete(app, at, request).await?)
-        }
+        (None, "delete") if kind.verbs != Verbs::Read => Some(delete::one(app, at, request).await?),
         (None, "update") if all => Some(write::update(app, at, write::Part::Main, request).await?),
         (None, "patch") if all => Some(write::patch(app, at, write::Part::Main, request).await?),
+        // It says where the Pod is: who wrote it could reach through the box to any address.
+        (Some("status"), "update" | "patch") if kind.resource() == POD.resource() => {
+            return Err(Error::new(
+                Code::Forbidden,
+                "status: only the box writes a Pod's status",
+            ));
+        }
         (Some("status"), "update") if all => {
             Some(write::update(app, at, write::Part::Status, request).await?)
         }

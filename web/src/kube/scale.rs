@@ -9,7 +9,7 @@ use axum::{
 use kfbox_store::{Error, Kind, Object, Ref, Scale, json_merge};
 use serde_json::{Value, json};
 
-use super::{Shared, body};
+use super::{Shared, body, write::transact};
 
 fn view(kind: &'static Kind, scale: &Scale, object: &Object) -> Result<Value, Error> {
     let value = serde_json::to_value(object).map_err(Error::internal)?;
@@ -55,45 +55,39 @@ pub(super) async fn serve(
     let body = body::read(app, request).await?;
     let sent = body.value()?;
     let kind = at.kind;
-    let dry = body.options.dry_run;
-    let written = app
-        .store
-        .write(move |txn| {
-            if dry {
-                txn.discard();
-            }
-            let before = txn.fetch(&at)?;
-            let mut wanted = if patches {
-                view(at.kind, scale, &before)?
-            } else {
-                json!({})
-            };
-            json_merge(&mut wanted, &sent);
-            let replicas = wanted["spec"]["replicas"].as_u64().ok_or_else(|| {
-                Error::invalid("spec.replicas: must be a whole number, 0 or more")
-            })?;
-            txn.modify(&at, |object| {
-                let mut value = Value::Object(std::mem::take(&mut object.body));
-                let known = value
-                    .pointer_mut(scale.spec)
-                    .map(|slot| *slot = replicas.into());
-                if known.is_none() {
-                    let (parent, field) = scale.spec.rsplit_once('/').unwrap_or(("", scale.spec));
-                    match value.pointer_mut(parent) {
-                        Some(parent) if parent.is_object() => parent[field] = replicas.into(),
-                        _ => {
-                            return Err(Error::invalid(format!(
-                                "spec.replicas: this object has no {parent} to scale"
-                            )));
-                        }
+    let written = transact(app, body.options.dry_run, move |txn| {
+        let before = txn.fetch(&at)?;
+        let mut wanted = if patches {
+            view(at.kind, scale, &before)?
+        } else {
+            json!({})
+        };
+        json_merge(&mut wanted, &sent);
+        let replicas = wanted["spec"]["replicas"]
+            .as_u64()
+            .ok_or_else(|| Error::invalid("spec.replicas: must be a whole number, 0 or more"))?;
+        txn.modify(&at, |object| {
+            let mut value = Value::Object(std::mem::take(&mut object.body));
+            let known = value
+                .pointer_mut(scale.spec)
+                .map(|slot| *slot = replicas.into());
+            if known.is_none() {
+                let (parent, field) = scale.spec.rsplit_once('/').unwrap_or(("", scale.spec));
+                match value.pointer_mut(parent) {
+                    Some(parent) if parent.is_object() => parent[field] = replicas.into(),
+                    _ => {
+                        return Err(Error::invalid(format!(
+                            "spec.replicas: this object has no {parent} to scale"
+                        )));
                     }
                 }
-                if let Value::Object(map) = value {
-                    object.body = map;
-                }
-                Ok(())
-            })
+            }
+            if let Value::Object(map) = value {
+                object.body = map;
+            }
+            Ok(())
         })
-        .await?;
+    })
+    .await?;
     Ok(Json(view(kind, scale, &written)?).into_response())
 }

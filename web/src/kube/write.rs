@@ -1,4 +1,4 @@
-//! create, update, patch, delete: one transaction each, also as a dry run.
+//! create, update, patch: one transaction each, also as a dry run.
 
 use axum::{
     Json,
@@ -7,21 +7,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kfbox_store::{
-    Code, Error, Kind, Object, Propagation, Ref, Selector, Txn,
+    Code, Error, Kind, Object, Ref, Txn,
     kinds::{
         core::{NAMESPACE, POD, POD_FINALIZER},
         trainer::set_trainer_status,
     },
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Shared,
-    body::{self, Body, Validation},
+    body::{self, Validation},
     guard,
     patch::Patch,
     shown,
 };
+use crate::error::kube_failed;
 
 /// Which part of an object a write may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(super) enum Part {
     Status,
 }
 
-fn answer(status: StatusCode, object: Object, warnings: &[String]) -> Response {
+pub(super) fn answer(status: StatusCode, object: Object, warnings: &[String]) -> Response {
     let mut response = (status, Json(shown(object))).into_response();
     for warning in warnings {
         // RFC 7234's Warning header, the form that clients print: code, agent, quoted text.
@@ -46,6 +47,21 @@ fn answer(status: StatusCode, object: Object, warnings: &[String]) -> Response {
         }
     }
     response
+}
+
+/// One transaction; nothing stays of a dry one.
+pub(super) async fn transact<T: Send + 'static>(
+    app: &Shared,
+    dry: bool,
+    work: impl FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let write = move |txn: &mut Txn<'_>| {
+        if dry {
+            txn.discard();
+        }
+        work(txn)
+    };
+    app.store.write(write).await
 }
 
 /// A namespace must be there before something is put into it.
@@ -72,8 +88,25 @@ pub(super) async fn create(
 ) -> Result<Response, Error> {
     let body = body::read(app, request).await?;
     let value = body.value()?;
-    let mut warnings = body::validate(kind, &value, body.options.validation)?;
-    let mut object = body::object(kind, value)?;
+    let warnings = body::validate(kind, &value, body.options.validation)?;
+    let object = body::object(kind, value)?;
+    let name = match object.metadata.name.as_str() {
+        "" => object.metadata.generate_name.clone().unwrap_or_default(),
+        name => name.into(),
+    };
+    let made = create_object(app, kind, ns, object, warnings, body.options.dry_run).await;
+    // The address does not name the object: only here is known whose error it is.
+    Ok(made.unwrap_or_else(|e| kube_failed(&e, Some((kind, &name)))))
+}
+
+async fn create_object(
+    app: &Shared,
+    kind: &'static Kind,
+    ns: Option<&str>,
+    mut object: Object,
+    mut warnings: Vec<String>,
+    dry: bool,
+) -> Result<Response, Error> {
     place(kind, &mut object, ns)?;
     if object.metadata.resource_version != 0 {
         return Err(Error::invalid(
@@ -82,17 +115,11 @@ pub(super) async fn create(
     }
     object.body.remove("status");
     warnings.extend(guard::new(kind, &object)?);
-    let dry = body.options.dry_run;
-    let made = app
-        .store
-        .write(move |txn| {
-            if dry {
-                txn.discard();
-            }
-            namespace_exists(txn, kind, &object.metadata.namespace)?;
-            txn.create(object)
-        })
-        .await?;
+    let made = transact(app, dry, move |txn| {
+        namespace_exists(txn, kind, &object.metadata.namespace)?;
+        txn.create(object)
+    })
+    .await?;
     Ok(answer(StatusCode::CREATED, made, &warnings))
 }
 
@@ -129,8 +156,20 @@ pub(super) async fn update(
     request: Request,
 ) -> Result<Response, Error> {
     let body = body::read(app, request).await?;
-    let value = body.value()?;
-    let mut warnings = body::validate(at.kind, &value, body.options.validation)?;
+    let (object, warnings) = named(&at, body.value()?, part, body.options.validation)?;
+    let write = move |txn: &mut Txn<'_>| replace(txn, &at, object, part);
+    let written = transact(app, body.options.dry_run, write).await?;
+    Ok(answer(StatusCode::OK, written, &warnings))
+}
+
+/// The object that a client means for this address, and what to warn it of.
+fn named(
+    at: &Ref,
+    value: Value,
+    part: Part,
+    validation: Validation,
+) -> Result<(Object, Vec<String>), Error> {
+    let mut warnings = body::validate(at.kind, &value, validation)?;
     let mut object = body::object(at.kind, value)?;
     place(at.kind, &mut object, Some(&at.namespace))?;
     if object.metadata.name != at.name {
@@ -142,17 +181,7 @@ pub(super) async fn update(
     if part == Part::Main {
         warnings.extend(guard::changed(at.kind, &object)?);
     }
-    let dry = body.options.dry_run;
-    let written = app
-        .store
-        .write(move |txn| {
-            if dry {
-                txn.discard();
-            }
-            replace(txn, &at, object, part)
-        })
-        .await?;
-    Ok(answer(StatusCode::OK, written, &warnings))
+    Ok((object, warnings))
 }
 
 /// Writes a whole object over the stored one, as far as a client may.
@@ -171,7 +200,7 @@ fn replace(txn: &mut Txn<'_>, at: &Ref, object: Object, part: Part) -> Result<Ob
         ));
     }
     if part == Part::Main {
-        guard::same_spec(at.kind, &before, &object)?;
+        guard::same(at.kind, &before, &object)?;
     }
     txn.modify(at, |stored| {
         if part == Part::Status {
@@ -243,33 +272,27 @@ pub(super) async fn patch(
     let body = body::read(app, request).await?;
     let patch = Patch::parse(at.kind, &body)?;
     let applies = matches!(patch, Patch::Apply(..));
-    let options = (body.options.dry_run, body.options.validation);
-    let (made, object, warnings) = app
-        .store
-        .write(move |txn| {
-            let (dry, validation) = options;
-            if dry {
-                txn.discard();
-            }
-            let current = txn.get(&at)?;
-            if current.is_none() && !applies {
-                txn.fetch(&at)?;
-            }
-            let new = current.is_none();
-            let value = match &current {
-                Some(object) => Some(serde_json::to_value(object).map_err(Error::internal)?),
-                None => None,
-            };
-            let patched = patch.to(at.kind, value)?;
-            let (object, warnings) = patched_object(&at, patched, part, validation)?;
-            if new {
-                guard::new(at.kind, &object)?;
-                namespace_exists(txn, at.kind, &at.namespace)?;
-                return Ok((true, txn.create(object)?, warnings));
-            }
-            Ok((false, replace(txn, &at, object, part)?, warnings))
-        })
-        .await?;
+    let validation = body.options.validation;
+    let (made, object, warnings) = transact(app, body.options.dry_run, move |txn| {
+        let current = txn.get(&at)?;
+        if current.is_none() && !applies {
+            txn.fetch(&at)?;
+        }
+        let new = current.is_none();
+        let value = match &current {
+            Some(object) => Some(serde_json::to_value(object).map_err(Error::internal)?),
+            None => None,
+        };
+        let patched = patch.to(at.kind, value)?;
+        let (object, warnings) = patched_object(&at, patched, part, validation)?;
+        if new {
+            guard::new(at.kind, &object)?;
+            namespace_exists(txn, at.kind, &at.namespace)?;
+            return Ok((true, txn.create(object)?, warnings));
+        }
+        Ok((false, replace(txn, &at, object, part)?, warnings))
+    })
+    .await?;
     let status = if made {
         StatusCode::CREATED
     } else {
@@ -289,158 +312,9 @@ fn patched_object(
         meta.remove("managedFields");
         meta.entry("name").or_insert_with(|| at.name.clone().into());
     }
-    let mut warnings = body::validate(at.kind, &value, validation)?;
-    let mut object = body::object(at.kind, value)?;
-    place(at.kind, &mut object, Some(&at.namespace))?;
-    if object.metadata.name != at.name {
-        return Err(Error::invalid("metadata.name: cannot be changed"));
-    }
-    if part == Part::Main {
-        warnings.extend(guard::changed(at.kind, &object)?);
-    }
+    let (mut object, warnings) = named(at, value, part, validation)?;
     if let Some(fields) = fields {
         object.metadata.rest.insert("managedFields".into(), fields);
     }
     Ok((object, warnings))
-}
-
-/// What a client says with a delete.
-#[derive(Clone, Default)]
-struct DeleteOptions {
-    propagation: Propagation,
-    uid: Option<String>,
-    version: Option<String>,
-    grace: Option<i64>,
-    dry_run: bool,
-}
-
-impl DeleteOptions {
-    fn parse(body: &Body) -> Result<Self, Error> {
-        let value = if body.bytes.iter().all(u8::is_ascii_whitespace) {
-            json!({})
-        } else {
-            body.value()?
-        };
-        let query = |name: &str| body.query.get(name).cloned();
-        let policy = value["propagationPolicy"]
-            .as_str()
-            .map(Into::into)
-            .or_else(|| query("propagationPolicy"));
-        let orphan = value["orphanDependents"].as_bool() == Some(true);
-        let propagation = match policy.as_deref() {
-            Some("Orphan") => Propagation::Orphan,
-            None if orphan => Propagation::Orphan,
-            // What is owned goes in the same transaction: background and foreground are the same here.
-            None | Some("Background" | "Foreground") => Propagation::Cascade,
-            Some(other) => {
-                return Err(Error::invalid(format!(
-                    "propagationPolicy: \"{other}\" must be Background, Foreground or Orphan"
-                )));
-            }
-        };
-        let text = |pointer: &str| {
-            value
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .map(Into::into)
-        };
-        Ok(Self {
-            propagation,
-            uid: text("/preconditions/uid"),
-            version: text("/preconditions/resourceVersion"),
-            grace: value["gracePeriodSeconds"]
-                .as_i64()
-                .or_else(|| query("gracePeriodSeconds")?.parse().ok()),
-            dry_run: body.options.dry_run
-                || value["dryRun"].as_array().is_some_and(|d| !d.is_empty()),
-        })
-    }
-
-    fn run(&self, txn: &mut Txn<'_>, at: &Ref) -> Result<Object, Error> {
-        let before = txn.fetch(at)?;
-        let version = before.metadata.resource_version.to_string();
-        let wrong = |wanted: &Option<String>, is: &str| wanted.as_deref().is_some_and(|w| w != is);
-        if wrong(&self.uid, &before.metadata.uid) || wrong(&self.version, &version) {
-            return Err(Error::new(
-                Code::Conflict,
-                format!(
-                    "Precondition failed on {} \"{}\": it is another one, or has changed",
-                    at.kind.resource(),
-                    at.name
-                ),
-            ));
-        }
-        if let Some(grace) = self
-            .grace
-            .filter(|_| at.kind.kind == POD.kind && !before.deleting())
-        {
-            txn.modify(at, |pod| {
-                let rest = &mut pod.metadata.rest;
-                rest.insert("deletionGracePeriodSeconds".into(), grace.max(0).into());
-                Ok(())
-            })?;
-        }
-        let gone = txn.delete(at, self.propagation)?;
-        gone.ok_or_else(|| Error::internal("an object vanished inside a transaction"))
-    }
-}
-
-/// DELETE to an object's address.
-pub(super) async fn delete(app: &Shared, at: Ref, request: Request) -> Result<Response, Error> {
-    let body = body::read(app, request).await?;
-    let options = DeleteOptions::parse(&body)?;
-    let r = at.clone();
-    let gone = app
-        .store
-        .write(move |txn| {
-            if options.dry_run {
-                txn.discard();
-            }
-            options.run(txn, &r)
-        })
-        .await?;
-    if gone.deleting() {
-        // It goes when its finalizers have been dealt with; clients poll.
-        return Ok(answer(StatusCode::OK, gone, &[]));
-    }
-    Ok(Json(json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-        "details": {"name": at.name, "group": at.kind.group, "kind": at.kind.plural, "uid": gone.metadata.uid},
-    }))
-    .into_response())
-}
-
-/// DELETE to a kind's address: all that the selectors want.
-pub(super) async fn delete_all(
-    app: &Shared,
-    kind: &'static Kind,
-    ns: Option<&str>,
-    request: Request,
-) -> Result<Response, Error> {
-    let body = body::read(app, request).await?;
-    let options = DeleteOptions::parse(&body)?;
-    let text = |name: &str| body.query.get(name).map(String::as_str).unwrap_or_default();
-    let selector = Selector::parse(ns, text("labelSelector"), text("fieldSelector"))?;
-    let found = app.store.list(kind, selector).await?.items;
-    app.store
-        .write(move |txn| {
-            if options.dry_run {
-                txn.discard();
-            }
-            for object in &found {
-                let at = Ref::new(kind, &object.metadata.namespace, &object.metadata.name);
-                match options.run(txn, &at) {
-                    // Gone since the list, perhaps with its owner a moment ago.
-                    Err(e) if e.code == Code::NotFound => {}
-                    Err(e) => return Err(e),
-                    Ok(_) => {}
-                }
-            }
-            Ok(())
-        })
-        .await?;
-    Ok(
-        Json(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
-            .into_response(),
-    )
 }

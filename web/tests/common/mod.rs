@@ -11,7 +11,9 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use futures::StreamExt;
-use kfbox_store::{Error, Object, Result, Store, blob::Blobs, kinds::access::TokenUse, mint_token};
+use kfbox_store::{
+    Code, Error, Object, Result, Store, blob::Blobs, kinds::access::TokenUse, mint_token,
+};
 use kfbox_web::{
     App, Config, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session, kfp, router,
 };
@@ -42,8 +44,12 @@ impl Runtime for Echo {
         Err(Error::invalid("nothing runs here"))
     }
 
-    async fn connect(&self, _: &Object, _: u16) -> Result<Box<dyn Duplex>> {
-        Err(Error::invalid("nothing listens here"))
+    async fn connect(&self, pod: &Object, port: u16) -> Result<Box<dyn Duplex>> {
+        let ip = pod.body["status"]["podIP"].as_str().unwrap_or_default();
+        match tokio::net::TcpStream::connect(format!("{ip}:{port}")).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(e) => Err(Error::new(Code::Unavailable, e.to_string())),
+        }
     }
 }
 

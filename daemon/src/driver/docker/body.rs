@@ -27,8 +27,9 @@ const CAPABILITIES: &[&str] = &[
 ];
 const PIDS: i64 = 4096;
 
-/// Bytes of memory of a sandbox, which only sleeps. Shared memory counts against whoever writes it.
-const SANDBOX_MEMORY: i64 = 16 << 20;
+/// Bytes of memory of a sandbox, which sleeps and perhaps forwards a Service's ports. Shared memory counts against
+/// whoever writes it.
+const SANDBOX_MEMORY: i64 = 32 << 20;
 const SANDBOX_PIDS: i64 = 16;
 
 fn labels(box_id: &str, pod: &PodId, last: (&str, &str)) -> HashMap<String, String> {
@@ -60,6 +61,7 @@ pub(super) fn create_body(want: &Want, box_id: &str) -> ContainerCreateBody {
         )),
         tty: Some(want.tty),
         open_stdin: Some(want.stdin),
+        stdin_once: Some(want.stdin_once),
         host_config: Some(host_config(want)),
         ..Default::default()
     }

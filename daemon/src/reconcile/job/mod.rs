@@ -18,8 +18,9 @@ use jiff::Timestamp;
 use kfbox_store::{
     Code, Error, Event, Kind, Object, Propagation, Ref, Result, Txn,
     kinds::{
-        cluster::{CONFIG_MAP, SERVICE},
+        cluster::CONFIG_MAP,
         core::{POD, STOP},
+        service::SERVICE,
         train::{FRAMEWORKS, Framework, JobStatus, MANAGER, run_policy},
     },
 };

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use kfbox_store::{
     Object, Ref, Result,
     kinds::{
-        cluster::SERVICE,
         core::{POD, Phase},
+        service::SERVICE,
         train::{Framework, JobStatus, ReplicaSpec, RunPolicy, Special, run_policy, special},
     },
 };

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use kfbox_store::{
     Object, Result,
     kinds::{
-        cluster::SERVICE,
         core::{GANG, POD, Phase, PodStatus, READY_AT, reason},
+        service::SERVICE,
         train::{
             Framework, JOB_NAME, JOB_ROLE, OPERATOR, REPLICA_INDEX, REPLICA_TYPE, ReplicaSpec,
             Special,

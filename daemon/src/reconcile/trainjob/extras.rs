@@ -7,7 +7,10 @@ use k8s_openapi::{
 };
 use kfbox_store::{
     Error, Object, Result,
-    kinds::cluster::{CONFIG_MAP, SECRET, SERVICE},
+    kinds::{
+        cluster::{CONFIG_MAP, SECRET},
+        service::SERVICE,
+    },
 };
 use serde_json::json;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey, rand_core::OsRng};

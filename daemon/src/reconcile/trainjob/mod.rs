@@ -24,8 +24,9 @@ use jiff::Timestamp;
 use kfbox_store::{
     Event, Kind, Ref, Result,
     kinds::{
-        cluster::{CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE},
+        cluster::{CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET},
         core::POD,
+        service::SERVICE,
         trainer::{
             CLUSTER_TRAINING_RUNTIME, TRAIN_JOB, TRAINING_RUNTIME, TrainJobSpec,
             TrainingRuntimeSpec,

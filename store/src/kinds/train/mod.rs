@@ -270,6 +270,7 @@ const BASE: Kind = Kind {
     verbs: Verbs::All,
     columns: COLUMNS,
     prepare: prepare::prepare,
+    fixed: &[("/spec/runPolicy/managedBy", "field is immutable")],
     validate: check::check,
     ..Kind::BASE
 };

@@ -26,6 +26,7 @@ pub static TRAIN_JOB: Kind = Kind {
     short: &["tj"],
     schema: Some(|| schema_for!(TrainJob)),
     prepare: check::prepare_job,
+    fixed: &[("/spec/managedBy", "ManagedBy value is immutable")],
     validate: check::check_job,
     columns: &[Column::path("State", ".status.conditions[-1:].type")],
     ..BASE

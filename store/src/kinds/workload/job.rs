@@ -21,6 +21,7 @@ pub static JOB: Kind = Kind {
     builtin: true,
     schema: Some(|| schema_for!(batch::Job)),
     prepare,
+    fixed: &[("/spec/managedBy", "field is immutable")],
     validate,
     columns: &[
         Column::of("Status", state),

@@ -113,6 +113,7 @@ pub(super) async fn container(
         read_only_root: settled.read_only_root,
         tty: container.tty.unwrap_or(false),
         stdin: container.stdin.unwrap_or(false),
+        stdin_once: container.stdin_once.unwrap_or(false),
         share_pid: spec.share_process_namespace.unwrap_or(false),
         container: container.name.clone(),
         pod: pod_id(&pod),
