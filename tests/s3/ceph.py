@@ -66,7 +66,7 @@ def configuration(data, endpoints):
         create_namespace(endpoints, namespace)
         key = json.loads(kfbox(data, "s3", "key", "create", "ceph", "--namespace", namespace, "--output", "json"))
         lines += [f"[{section}]", f"display_name = {namespace}", f"user_id = {namespace}", f"email = {namespace}@example.com"]
-        lines += ["api_name = us-east-1", f"access_key = {key['accessKey']}", f"secret_key = {key['secretKey']}"]
+        lines += ["api_name = ", f"access_key = {key['accessKey']}", f"secret_key = {key['secretKey']}"]
         if section == "s3 tenant":
             lines += ["tenant = "]
     for section in ("iam root", "iam alt root"):

@@ -14,6 +14,8 @@ pub(crate) struct Bucket {
     pub namespace: String,
     #[serde(default)]
     pub versioning: Versioning,
+    #[serde(default, skip_serializing_if = "Acl::is_private")]
+    pub acl: Acl,
     /// Greatest sum of bytes of all versions; 0 = no limit.
     #[serde(default)]
     pub quota: u64,
@@ -24,6 +26,38 @@ pub(crate) struct Bucket {
     pub cors: Vec<CorsRule>,
     #[serde(default)]
     pub lifecycle: Vec<LifecycleRule>,
+}
+
+/// Who may use a bucket or an object without a key that opens it: the canned ACLs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Acl {
+    /// Nobody.
+    #[default]
+    Private,
+    /// Whoever holds any key of the box may read.
+    AuthenticatedRead,
+    /// Everybody may read.
+    PublicRead,
+    /// Everybody may read and write.
+    PublicReadWrite,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+impl Acl {
+    fn is_private(&self) -> bool {
+        *self == Self::Private
+    }
+
+    /// Whether it lets in who asks, with any key or with none.
+    pub(crate) fn allows(self, write: bool, with_key: bool) -> bool {
+        match self {
+            Self::Private => false,
+            Self::AuthenticatedRead => with_key && !write,
+            Self::PublicRead => !write,
+            Self::PublicReadWrite => true,
+        }
+    }
 }
 
 /// Whether overwritten and deleted objects are kept.
@@ -96,6 +130,8 @@ pub(crate) struct Version {
     pub about: About,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    #[serde(default, skip_serializing_if = "Acl::is_private")]
+    pub acl: Acl,
 }
 
 /// What a client says of an object, and gets back with it.
@@ -168,6 +204,8 @@ pub(crate) struct Upload {
     /// Milliseconds since 1970.
     pub at: i64,
     pub about: About,
+    #[serde(default, skip_serializing_if = "Acl::is_private")]
+    pub acl: Acl,
     /// The algorithm that was asked for, and whether it is over the parts' checksums.
     #[serde(default)]
     pub checksum: Option<(String, bool)>,

@@ -12,7 +12,7 @@ use std::{
 use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
 use s3s::{
-    S3Result,
+    S3Error, S3ErrorCode, S3Result,
     access::{S3Access, S3AccessContext},
     auth::{S3Auth, SecretKey},
     dto::CopySource,
@@ -20,9 +20,10 @@ use s3s::{
 };
 use sha2::Sha256;
 
-use super::super::Inner;
+use super::super::{Inner, rows::Bucket};
 use crate::{
     Error, Object, Ref, Result, Store,
+    db::bytes::Tables,
     kinds::access::{ACCESS_KEY, AccessKeySpec, BucketRule, Role},
 };
 
@@ -44,9 +45,27 @@ impl Grant {
         self.namespace == SYSTEM_NAMESPACE
     }
 
+    /// Nobody's key: what is open to everybody.
+    fn anonymous() -> Self {
+        Self {
+            namespace: String::new(),
+            rules: Vec::new(),
+        }
+    }
+
+    /// Whether the request was signed.
+    fn has_key(&self) -> bool {
+        !self.namespace.is_empty()
+    }
+
+    /// Whether it opens keys of this bucket that start with `prefix`, by itself or by the bucket's ACL.
+    pub(crate) fn may(&self, row: &Bucket, bucket: &str, prefix: &str, write: bool) -> bool {
+        self.opens(&row.namespace, bucket, prefix, write) || row.acl.allows(write, self.has_key())
+    }
+
     /// Whether it opens a bucket of this namespace for keys that start with `prefix`.
     pub(crate) fn opens(&self, owner: &str, bucket: &str, prefix: &str, write: bool) -> bool {
-        if !self.whole_box() && owner != self.namespace {
+        if !self.has_key() || (!self.whole_box() && owner != self.namespace) {
             return false;
         }
         self.rules.is_empty()
@@ -59,7 +78,8 @@ impl Grant {
 
     /// Whether some key in the bucket is opened: enough to ask for the bucket itself.
     fn sees(&self, owner: &str, bucket: &str) -> bool {
-        (self.whole_box() || owner == self.namespace)
+        self.has_key()
+            && (self.whole_box() || owner == self.namespace)
             && (self.rules.is_empty() || self.rules.iter().any(|r| r.bucket == bucket))
     }
 
@@ -70,7 +90,7 @@ impl Grant {
 
     /// Whether it opens whole buckets: they may be made, changed and listed.
     pub(crate) fn unbound(&self) -> bool {
-        self.rules.is_empty()
+        self.has_key() && self.rules.is_empty()
     }
 }
 
@@ -193,35 +213,38 @@ pub(super) struct Gate {
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let Some(credentials) = cx.credentials() else {
-            return Err(s3_error!(AccessDenied, "a signature is required"));
+        let grant = match cx.credentials() {
+            Some(credentials) => {
+                all_headers_are_signed(cx)?;
+                lives_a_week_at_most(cx)?;
+                let known = self.keys.find(&credentials.access_key).await?;
+                let known = known.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+                known.grant.clone()
+            }
+            None => Arc::new(Grant::anonymous()),
         };
-        all_headers_are_signed(cx)?;
-        let known = self.keys.find(&credentials.access_key).await?;
-        let Some(grant) = known.map(|k| k.grant.clone()) else {
-            return Err(s3_error!(InvalidAccessKeyId));
-        };
-        let name = cx.s3_op().name().to_owned();
-        let write = !["Get", "Head", "List", "Select"]
-            .iter()
-            .any(|verb| name.starts_with(verb));
-        if let Some(bucket) = cx.s3_path().get_bucket_name().map(str::to_owned) {
-            let key = cx.s3_path().get_object_key().map(str::to_owned);
-            self.bucket(&grant, &name, bucket, key, write).await?;
+        let operation = cx.s3_op().name().to_owned();
+        match cx.s3_path().get_bucket_name().map(str::to_owned) {
+            Some(bucket) => {
+                let key = cx.s3_path().get_object_key().map(str::to_owned);
+                let owner = header(cx, "x-amz-expected-bucket-owner")?;
+                self.bucket(&grant, &operation, bucket, key, owner).await?;
+            }
+            None if !grant.has_key() => return Err(denied()),
+            None => {}
         }
-        if let Some(source) = cx.headers().get("x-amz-copy-source") {
-            let source = source
-                .to_str()
-                .map_err(|_| s3_error!(InvalidArgument, "x-amz-copy-source"))?;
-            let source = CopySource::parse(source)
-                .map_err(|_| s3_error!(InvalidArgument, "x-amz-copy-source"))?;
-            let CopySource::Bucket { bucket, key, .. } = source else {
+        if let Some(source) = header(cx, "x-amz-copy-source")? {
+            let wrong = |_| s3_error!(InvalidArgument, "x-amz-copy-source must be bucket/key");
+            let CopySource::Bucket { bucket, key, .. } =
+                CopySource::parse(&source).map_err(wrong)?
+            else {
                 return Err(s3_error!(
                     NotImplemented,
                     "only buckets of this box can be copied from"
                 ));
             };
-            self.bucket(&grant, "GetObject", bucket.into(), Some(key.into()), false)
+            let owner = header(cx, "x-amz-source-expected-bucket-owner")?;
+            self.bucket(&grant, "GetObject", bucket.into(), Some(key.into()), owner)
                 .await?;
         }
         cx.extensions_mut().insert(grant);
@@ -229,54 +252,100 @@ impl S3Access for Gate {
     }
 }
 
+fn denied() -> S3Error {
+    s3_error!(
+        AccessDenied,
+        "this access key does not open that, or the request is not signed"
+    )
+}
+
+fn header(cx: &S3AccessContext<'_>, name: &'static str) -> S3Result<Option<String>> {
+    let text = |v: &hyper::header::HeaderValue| v.to_str().map(str::to_owned);
+    cx.headers().get(name).map(text).transpose().map_err(|_| {
+        S3Error::with_message(
+            S3ErrorCode::InvalidArgument,
+            format!("{name} holds what is no text"),
+        )
+    })
+}
+
+/// Operations that look into the bucket's rows by themselves: the keys stand in the query or in the body.
+const LOOK_THEMSELVES: &[&str] = &[
+    "DeleteObjects",
+    "PostObject",
+    "ListObjects",
+    "ListObjectsV2",
+    "ListObjectVersions",
+    "ListMultipartUploads",
+];
+
 impl Gate {
     async fn bucket(
         &self,
-        grant: &Grant,
+        grant: &Arc<Grant>,
         operation: &str,
         bucket: String,
         key: Option<String>,
-        write: bool,
+        expected_owner: Option<String>,
     ) -> S3Result<()> {
-        let denied = || {
-            Err(s3_error!(
-                AccessDenied,
-                "this access key does not open that"
-            ))
+        let (grant, operation) = (grant.clone(), operation.to_owned());
+        let read = move |t: &Tables| -> S3Result<bool> {
+            let Some(row) = t.bucket(&bucket)? else {
+                // The operation says that there is none.
+                return Ok(operation != "CreateBucket" || grant.unbound());
+            };
+            if expected_owner.is_some_and(|owner| owner != row.namespace) {
+                return Ok(false);
+            }
+            let verb = |verbs: &[&str]| verbs.iter().any(|v| operation.starts_with(v));
+            let write = !verb(&["Get", "Head", "List", "Select"]);
+            let Some(key) = key else {
+                let open = match operation.as_str() {
+                    // The operation says whose the name is.
+                    "CreateBucket" => grant.unbound(),
+                    "HeadBucket" | "GetBucketLocation" | "GetBucketVersioning" => {
+                        grant.sees(&row.namespace, &bucket)
+                            || row.acl.allows(false, grant.has_key())
+                    }
+                    name if LOOK_THEMSELVES.contains(&name) => true,
+                    _ => grant.unbound() && grant.sees(&row.namespace, &bucket),
+                };
+                return Ok(open);
+            };
+            if grant.opens(&row.namespace, &bucket, &key, write) {
+                return Ok(true);
+            }
+            Ok(match operation.as_str() {
+                "GetObject" | "HeadObject" => match t.latest(&bucket, &key)? {
+                    Some((_, version)) => version.acl.allows(false, grant.has_key()),
+                    // Who may list may know that there is none.
+                    None => row.acl.allows(false, grant.has_key()),
+                },
+                "PutObject" | "DeleteObject" => row.acl.allows(true, grant.has_key()),
+                _ => false,
+            })
         };
-        let name = bucket.clone();
-        let row = self
-            .inner
-            .db
-            .read(move |t| t.bucket(&bucket))
-            .await
-            .map_err(super::fault)?;
-        let Some(row) = row else {
-            // The operation says that there is none; who may not make buckets learns no more.
-            let may = grant.unbound() || operation != "CreateBucket";
-            return if may { Ok(()) } else { denied() };
-        };
-        let open = match (key, operation) {
-            (Some(key), _) => grant.opens(&row.namespace, &name, &key, write),
-            // The operation says that the name is taken.
-            (None, "CreateBucket") => grant.unbound(),
-            // Keys and prefixes stand in the body or the query: the operation looks at each.
-            (
-                None,
-                "DeleteObjects"
-                | "PostObject"
-                | "HeadBucket"
-                | "GetBucketLocation"
-                | "GetBucketVersioning",
-            )
-            | (
-                None,
-                "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "ListMultipartUploads",
-            ) => grant.sees(&row.namespace, &name),
-            (None, _) => grant.unbound() && grant.sees(&row.namespace, &name),
-        };
-        if open { Ok(()) } else { denied() }
+        if self.inner.db.read(read).await? {
+            Ok(())
+        } else {
+            Err(denied())
+        }
     }
+}
+
+/// A presigned URL is good for seven days at most.
+fn lives_a_week_at_most(cx: &S3AccessContext<'_>) -> S3Result<()> {
+    let query = cx.uri().query().unwrap_or_default();
+    let expires = url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "X-Amz-Expires")
+        .and_then(|(_, value)| value.parse::<u64>().ok());
+    if expires.is_some_and(|seconds| seconds > 7 * 86_400) {
+        return Err(s3_error!(
+            AccessDenied,
+            "X-Amz-Expires: at most 604800 seconds, which is a week"
+        ));
+    }
+    Ok(())
 }
 
 /// s3s verifies the signature over the headers that the client lists as signed. Unless all `x-amz-*` headers are

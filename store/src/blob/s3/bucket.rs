@@ -4,7 +4,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*, s3_erro
 
 use super::{
     Door, bucket_row,
-    convert::{tags_in, tags_out, time, timestamp_seconds},
+    convert::{acl_in, grants_of, tags_in, tags_out, time, timestamp_seconds},
     grant,
     object::unsupported,
     owner,
@@ -29,27 +29,30 @@ impl Door {
             "x-amz-bucket-object-lock-enabled",
             input.object_lock_enabled_for_bucket == Some(true),
         )])?;
+        let acl = acl_in(
+            input.acl.as_ref().map(BucketCannedACL::as_str),
+            grants_of!(input) || input.grant_write.is_some(),
+        )?;
         let name = input.bucket.clone();
         self.blobs
             .inner
             .db
             .write(move |t| -> S3Result<()> {
                 if let Some(row) = t.bucket(&name)? {
-                    return Err(if row.namespace == grant.namespace {
-                        s3_error!(
-                            BucketAlreadyOwnedByYou,
-                            "this bucket is there already, and it is yours"
-                        )
+                    // Made again by its owner, a bucket stays as it is, as in the region that we call ours.
+                    return if row.namespace == grant.namespace {
+                        Ok(())
                     } else {
-                        s3_error!(
+                        Err(s3_error!(
                             BucketAlreadyExists,
                             "a bucket of this name belongs to somebody else"
-                        )
-                    });
+                        ))
+                    };
                 }
                 let row = rows::Bucket {
                     created: now_ms(),
                     namespace: grant.namespace.clone(),
+                    acl,
                     ..rows::Bucket::default()
                 };
                 Ok(t.put_bucket(&name, &row)?)

@@ -9,7 +9,7 @@ use s3s::{
 
 use crate::blob::{
     files::Draft,
-    rows::{About, Checksum, Version},
+    rows::{About, Acl, Checksum, Version},
 };
 
 /// Milliseconds since 1970 as the protocol's time. S3 tells times to the second in headers.
@@ -91,7 +91,7 @@ impl Conditions<'_> {
                     .modified_since
                     .is_some_and(|t| at <= timestamp_seconds(t)));
         if unchanged {
-            Err(S3ErrorCode::NotModified.into())
+            Err(not_modified(version))
         } else {
             Ok(())
         }
@@ -118,6 +118,17 @@ impl Conditions<'_> {
         }
         Ok(())
     }
+}
+
+/// 304 tells what the client has.
+fn not_modified(version: &Version) -> S3Error {
+    let mut error = S3Error::new(S3ErrorCode::NotModified);
+    let mut headers = hyper::HeaderMap::new();
+    if let Ok(tag) = format!("\"{}\"", version.etag).parse() {
+        headers.insert(hyper::header::ETAG, tag);
+    }
+    error.set_headers(headers);
+    error
 }
 
 pub(super) fn failed() -> S3Error {
@@ -258,6 +269,39 @@ impl Claims {
     }
 }
 
+/// A canned ACL by its name. Grants to single users are not had: keys have rules for that.
+pub(super) fn acl_in(name: Option<&str>, grants: bool) -> S3Result<Acl> {
+    if grants {
+        return Err(s3_error!(
+            NotImplemented,
+            "grants to single users: give them an access key with a rule instead"
+        ));
+    }
+    match name {
+        None | Some("" | "private" | "bucket-owner-read" | "bucket-owner-full-control") => {
+            Ok(Acl::Private)
+        }
+        Some("authenticated-read") => Ok(Acl::AuthenticatedRead),
+        Some("public-read") => Ok(Acl::PublicRead),
+        Some("public-read-write") => Ok(Acl::PublicReadWrite),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "x-amz-acl: private, public-read, public-read-write or authenticated-read"
+        )),
+    }
+}
+
+/// Whether a request grants anything to single users.
+macro_rules! grants_of {
+    ($input:expr) => {
+        $input.grant_full_control.is_some()
+            || $input.grant_read.is_some()
+            || $input.grant_read_acp.is_some()
+            || $input.grant_write_acp.is_some()
+    };
+}
+pub(super) use grants_of;
+
 /// Tags as they stand in a header: `a=1&b=2`.
 pub(super) fn tags_in_header(header: Option<&str>) -> S3Result<Vec<(String, String)>> {
     let Some(header) = header else {
@@ -266,7 +310,9 @@ pub(super) fn tags_in_header(header: Option<&str>) -> S3Result<Vec<(String, Stri
     let tags = url::form_urlencoded::parse(header.as_bytes())
         .into_owned()
         .collect();
-    check_tags(tags, 10)
+    let mut tags = check_tags(tags, 10)?;
+    tags.sort();
+    Ok(tags)
 }
 
 /// Tags as they stand in a body.
@@ -286,12 +332,7 @@ pub(super) fn tags_in(set: &[dto::Tag], most: usize) -> S3Result<Vec<(String, St
 fn check_tags(tags: Vec<(String, String)>, most: usize) -> S3Result<Vec<(String, String)>> {
     if tags.len() > most {
         return Err(S3Error::with_message(
-            S3ErrorCode::from_bytes(if most == 10 {
-                b"BadRequest"
-            } else {
-                b"InvalidTag"
-            })
-            .unwrap_or(S3ErrorCode::InvalidTag),
+            S3ErrorCode::InvalidTag,
             format!("there can be at most {most} tags"),
         ));
     }
@@ -349,7 +390,7 @@ pub(super) fn encoding(value: &str) -> Option<String> {
         .map(str::trim)
         .filter(|e| *e != "aws-chunked" && !e.is_empty())
         .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 /// S3 allows 2 KiB of user metadata.

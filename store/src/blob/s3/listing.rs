@@ -72,7 +72,7 @@ impl Door {
             .db
             .read(move |t| -> S3Result<_> {
                 let row = bucket_row(t, &bucket)?;
-                if !grant.opens(&row.namespace, &bucket, &prefix, false) {
+                if !grant.may(&row, &bucket, &prefix, false) {
                     return Err(s3_error!(
                         AccessDenied,
                         "this access key lists only the prefixes of its rules"
@@ -117,15 +117,17 @@ impl Door {
                 .filter(|_| shown.truncated && input.delimiter.is_some())
                 .map(|l| encoded(&l, encoding)),
             name: Some(input.bucket),
-            prefix: Some(encoded(
-                input.prefix.as_deref().unwrap_or_default(),
-                encoding,
-            )),
+            // boto3 asks for encoded names and decodes all but this one.
+            prefix: Some(input.prefix.unwrap_or_default()),
             marker: Some(encoded(
                 input.marker.as_deref().unwrap_or_default(),
                 encoding,
             )),
-            delimiter: input.delimiter.as_deref().map(|d| encoded(d, encoding)),
+            delimiter: input
+                .delimiter
+                .as_deref()
+                .filter(|d| !d.is_empty())
+                .map(|d| encoded(d, encoding)),
             max_keys: i32::try_from(max).ok(),
             is_truncated: Some(shown.truncated),
             contents: Some(shown.contents),
@@ -142,7 +144,11 @@ impl Door {
         let input = &req.input;
         check_encoding(input.encoding_type.as_ref())?;
         let max = page_size(input.max_keys, "max-keys")?;
-        let token = match input.continuation_token.as_deref() {
+        let token = match input
+            .continuation_token
+            .as_deref()
+            .filter(|t| !t.is_empty())
+        {
             None => None,
             Some(token) => {
                 let text = URL_SAFE_NO_PAD
@@ -184,7 +190,11 @@ impl Door {
                 input.prefix.as_deref().unwrap_or_default(),
                 encoding,
             )),
-            delimiter: input.delimiter.as_deref().map(|d| encoded(d, encoding)),
+            delimiter: input
+                .delimiter
+                .as_deref()
+                .filter(|d| !d.is_empty())
+                .map(|d| encoded(d, encoding)),
             start_after: input.start_after.as_deref().map(|s| encoded(s, encoding)),
             max_keys: i32::try_from(max).ok(),
             key_count: i32::try_from(count).ok(),
@@ -219,7 +229,7 @@ impl Door {
             .db
             .read(move |t| -> S3Result<_> {
                 let row = bucket_row(t, &bucket)?;
-                if !grant.opens(&row.namespace, &bucket, &prefix, false) {
+                if !grant.may(&row, &bucket, &prefix, false) {
                     return Err(s3_error!(
                         AccessDenied,
                         "this access key lists only the prefixes of its rules"
@@ -293,7 +303,11 @@ impl Door {
                 input.prefix.as_deref().unwrap_or_default(),
                 encoding,
             )),
-            delimiter: input.delimiter.as_deref().map(|d| encoded(d, encoding)),
+            delimiter: input
+                .delimiter
+                .as_deref()
+                .filter(|d| !d.is_empty())
+                .map(|d| encoded(d, encoding)),
             key_marker: Some(input.key_marker.unwrap_or_default()),
             version_id_marker: input.version_id_marker,
             max_keys: i32::try_from(max).ok(),

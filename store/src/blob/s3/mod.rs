@@ -108,9 +108,10 @@ fn check_key(key: &str) -> S3Result<()> {
     Ok(())
 }
 
-fn full_control(namespace: &str) -> Vec<Grant> {
+/// A canned ACL, spelled out: its owner's full control, and what a group may.
+fn grants_out(namespace: &str, acl: rows::Acl) -> Vec<Grant> {
     let owner = owner(namespace);
-    vec![Grant {
+    let mut grants = vec![Grant {
         grantee: Some(Grantee {
             display_name: owner.display_name,
             id: owner.id,
@@ -119,7 +120,24 @@ fn full_control(namespace: &str) -> Vec<Grant> {
             uri: None,
         }),
         permission: Some(Permission::from_static(Permission::FULL_CONTROL)),
-    }]
+    }];
+    let (group, permissions): (_, &[&'static str]) = match acl {
+        rows::Acl::Private => return grants,
+        rows::Acl::AuthenticatedRead => ("AuthenticatedUsers", &[Permission::READ]),
+        rows::Acl::PublicRead => ("AllUsers", &[Permission::READ]),
+        rows::Acl::PublicReadWrite => ("AllUsers", &[Permission::READ, Permission::WRITE]),
+    };
+    grants.extend(permissions.iter().map(|permission| Grant {
+        grantee: Some(Grantee {
+            display_name: None,
+            id: None,
+            type_: Type::from_static(Type::GROUP),
+            email_address: None,
+            uri: Some(format!("http://acs.amazonaws.com/groups/global/{group}")),
+        }),
+        permission: Some(Permission::from_static(permission)),
+    }));
+    grants
 }
 
 type Answer<T> = S3Result<S3Response<T>>;
@@ -157,27 +175,54 @@ impl S3 for Door {
     ) -> Answer<GetBucketAclOutput> {
         let row = self.row(&req.input.bucket).await?;
         Ok(S3Response::new(GetBucketAclOutput {
-            grants: Some(full_control(&row.namespace)),
+            grants: Some(grants_out(&row.namespace, row.acl)),
             owner: Some(owner(&row.namespace)),
         }))
+    }
+
+    async fn put_bucket_acl(
+        &self,
+        req: S3Request<PutBucketAclInput>,
+    ) -> Answer<PutBucketAclOutput> {
+        let input = req.input;
+        let grants = convert::grants_of!(input)
+            || input.grant_write.is_some()
+            || input.access_control_policy.is_some();
+        let acl = convert::acl_in(input.acl.as_ref().map(BucketCannedACL::as_str), grants)?;
+        self.change(&input.bucket, move |row| row.acl = acl).await?;
+        Ok(S3Response::new(PutBucketAclOutput {}))
     }
 
     async fn get_object_acl(
         &self,
         req: S3Request<GetObjectAclInput>,
     ) -> Answer<GetObjectAclOutput> {
-        let row = self.row(&req.input.bucket).await?;
-        self.look(
-            &req.input.bucket,
-            &req.input.key,
-            req.input.version_id.as_deref(),
-        )
-        .await?;
+        let input = req.input;
+        let row = self.row(&input.bucket).await?;
+        let version = self
+            .look(&input.bucket, &input.key, input.version_id.as_deref())
+            .await?;
         Ok(S3Response::new(GetObjectAclOutput {
-            grants: Some(full_control(&row.namespace)),
+            grants: Some(grants_out(&row.namespace, version.acl)),
             owner: Some(owner(&row.namespace)),
             ..Default::default()
         }))
+    }
+
+    async fn put_object_acl(
+        &self,
+        req: S3Request<PutObjectAclInput>,
+    ) -> Answer<PutObjectAclOutput> {
+        let input = req.input;
+        let grants = convert::grants_of!(input)
+            || input.grant_write.is_some()
+            || input.access_control_policy.is_some();
+        let acl = convert::acl_in(input.acl.as_ref().map(ObjectCannedACL::as_str), grants)?;
+        self.revise(input.bucket, input.key, input.version_id, move |version| {
+            version.acl = acl;
+        })
+        .await?;
+        Ok(S3Response::new(PutObjectAclOutput::default()))
     }
 
     async fn get_bucket_versioning(

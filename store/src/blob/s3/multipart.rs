@@ -9,8 +9,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*, s3_erro
 use super::{
     Door, bucket_row, check_key,
     convert::{
-        Claims, Conditions, about_of, announced, checksum_in, checksum_out, etag, hasher, number,
-        page_size, time,
+        Claims, Conditions, about_of, acl_in, announced, checksum_in, checksum_out, etag,
+        grants_of, hasher, number, page_size, time,
     },
     grant,
     object::{quota, slice, source, unsupported},
@@ -97,6 +97,10 @@ impl Door {
         let upload = Upload {
             at: now_ms(),
             about: about_of!(input),
+            acl: acl_in(
+                input.acl.as_ref().map(ObjectCannedACL::as_str),
+                grants_of!(input),
+            )?,
             checksum: checksum.clone(),
         };
         let id = new_id();
@@ -401,8 +405,7 @@ impl Door {
                 let mut after = After::default();
                 drop_upload(t, &bucket, &key, &id, &mut after)?;
                 let version = inner.put_version(t, &bucket, &key, version, &mut after)?;
-                let versioning = bucket_row(t, &bucket)?.versioning;
-                let shown = (versioning != rows::Versioning::Off).then(|| version.id.clone());
+                let shown = Some(version.id.clone()).filter(|id| id != rows::NULL);
                 Ok((version, shown, after))
             })
             .await?;
@@ -711,6 +714,7 @@ fn assemble(upload: &Upload, chosen: &[(i32, rows::Part)]) -> S3Result<Version> 
             })
             .collect(),
         about: upload.about.clone(),
+        acl: upload.acl,
         checksum,
         ..Version::default()
     })

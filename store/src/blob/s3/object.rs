@@ -5,8 +5,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*, s3_erro
 use super::{
     Door, bucket_row, check_key,
     convert::{
-        Claims, Conditions, about_of, announced, checksum_in, checksum_out, etag, hasher,
-        metadata_out, number, page_size, tags_in, tags_out, time,
+        Claims, Conditions, about_of, acl_in, announced, checksum_in, checksum_out, etag,
+        grants_of, hasher, kind, metadata_out, number, page_size, tags_in, tags_out, time,
     },
 };
 use crate::{
@@ -201,13 +201,11 @@ impl Door {
             .inner
             .send_out(&version.segments, start, length)
             .await?;
-        let whole = length == version.size;
-        let sums = checksum_out(
-            version
-                .checksum
-                .as_ref()
-                .filter(|_| input.checksum_mode.is_some() && whole),
-        );
+        let sums = if input.checksum_mode.is_some() {
+            sums(&version, input.part_number, length)
+        } else {
+            Checksum::default()
+        };
         let about = version.about.clone();
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".into()),
@@ -275,15 +273,13 @@ impl Door {
             range,
             ..
         } = looked;
-        let whole = length == version.size;
-        let sums = checksum_out(
-            version
-                .checksum
-                .as_ref()
-                .filter(|_| input.checksum_mode.is_some() && whole),
-        );
+        let sums = if input.checksum_mode.is_some() {
+            sums(&version, input.part_number, length)
+        } else {
+            Checksum::default()
+        };
         let about = version.about.clone();
-        let partial = range.is_some();
+        let (partial, tags) = (range.is_some(), about.tags.len());
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".into()),
             content_length: number(length),
@@ -316,6 +312,12 @@ impl Door {
             ..Default::default()
         };
         let mut response = S3Response::new(output);
+        if tags > 0 {
+            response.headers.insert(
+                "x-amz-tagging-count",
+                hyper::header::HeaderValue::from(tags),
+            );
+        }
         if partial {
             response.status = Some(hyper::StatusCode::PARTIAL_CONTENT);
         }
@@ -326,6 +328,7 @@ impl Door {
         &self,
         req: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
+        let grant = super::grant(&req)?;
         let mut input = req.input;
         check_key(&input.key)?;
         unsupported(&[
@@ -376,8 +379,19 @@ impl Door {
             .content_length
             .and_then(|n| u64::try_from(n).ok())
             .unwrap_or_default();
+        let acl = acl_in(
+            input.acl.as_ref().map(ObjectCannedACL::as_str),
+            grants_of!(input),
+        )?;
         let may = move |t: &Tables| -> S3Result<()> {
             let row = bucket_row(t, &bucket)?;
+            // The gate has not seen the key of a form.
+            if !grant.may(&row, &bucket, &key, true) {
+                return Err(s3_error!(
+                    AccessDenied,
+                    "this access key does not open that"
+                ));
+            }
             let current = t
                 .latest(&bucket, &key)?
                 .map(|(_, v)| v)
@@ -423,10 +437,11 @@ impl Door {
                     segments: draft.keep(t)?,
                     about,
                     checksum,
+                    acl,
                     ..Version::default()
                 };
                 let version = inner.put_version(t, &bucket, &key, version, &mut after)?;
-                let shown = shown_id(t, &bucket, &version)?;
+                let shown = Some(version.id.clone()).filter(|id| id != NULL);
                 Ok((version, shown, after))
             })
             .await?;
@@ -479,6 +494,10 @@ impl Door {
                 "one copy takes up to 5 GiB: copy larger objects in parts"
             ));
         }
+        let acl = acl_in(
+            input.acl.as_ref().map(ObjectCannedACL::as_str),
+            grants_of!(input),
+        )?;
         let replaces = |d: Option<&str>| d == Some("REPLACE");
         let new_about = replaces(
             input
@@ -551,10 +570,11 @@ impl Door {
                     segments: original.segments,
                     about,
                     checksum,
+                    acl,
                     ..Version::default()
                 };
                 let version = inner.put_version(t, &bucket, &key, version, &mut after)?;
-                let shown = shown_id(t, &bucket, &version)?;
+                let shown = Some(version.id.clone()).filter(|id| id != NULL);
                 Ok((version, shown, after))
             })
             .await?;
@@ -636,7 +656,7 @@ impl Door {
                         size: object.size,
                         modified: object.last_modified_time,
                     };
-                    let gone = if grant.opens(&row.namespace, &bucket, &object.key, true) {
+                    let gone = if grant.may(&row, &bucket, &object.key, true) {
                         remove(&inner, t, &bucket, &object.key, &wanted, &mut after)
                     } else {
                         Err(s3_error!(
@@ -681,7 +701,12 @@ impl Door {
         if version.marker {
             return Err(s3_error!(NoSuchKey));
         }
-        let wants = |name: &str| input.object_attributes.iter().any(|a| a.as_str() == name);
+        // Some clients send them in one header, some in several.
+        let asked = input
+            .object_attributes
+            .iter()
+            .flat_map(|a| a.as_str().split(','));
+        let wants = |name: &str| asked.clone().any(|a| a.trim() == name);
         let (bucket, v) = (input.bucket.clone(), version.clone());
         let shown = self
             .blobs
@@ -744,6 +769,18 @@ impl Door {
         set: Vec<Tag>,
     ) -> S3Result<Option<String>> {
         let tags = tags_in(&set, 10)?;
+        self.revise(bucket, key, id, move |version| version.about.tags = tags)
+            .await
+    }
+
+    /// Changes what is said of a version, not its bytes; returns its id.
+    pub(super) async fn revise(
+        &self,
+        bucket: String,
+        key: String,
+        id: Option<String>,
+        change: impl FnOnce(&mut Version) + Send + 'static,
+    ) -> S3Result<Option<String>> {
         self.look(&bucket, &key, id.as_deref()).await?;
         self.blobs
             .inner
@@ -751,9 +788,12 @@ impl Door {
             .write(move |t| -> S3Result<_> {
                 let (age, mut version) = find(t, &bucket, &key, id.as_deref())?;
                 if version.marker {
-                    return Err(s3_error!(MethodNotAllowed, "a delete marker has no tags"));
+                    return Err(s3_error!(
+                        MethodNotAllowed,
+                        "a delete marker has neither tags nor an ACL"
+                    ));
                 }
-                version.about.tags = tags;
+                change(&mut version);
                 t.put_version(&bucket, &key, age, &version)?;
                 Ok(Some(version.id).filter(|id| id != NULL))
             })
@@ -809,6 +849,21 @@ pub(super) fn quota(t: &Tables, bucket: &str, quota: u64, more: u64) -> S3Result
 fn parts_count(version: &Version, asked: Option<i32>) -> Option<i32> {
     asked.filter(|_| !version.parts.is_empty())?;
     i32::try_from(version.parts.len()).ok()
+}
+
+/// The checksum of what is sent, where one is known: of the whole, or of one part.
+fn sums(version: &Version, part: Option<i32>, length: u64) -> Checksum {
+    let index = part.and_then(|n| usize::try_from(n - 1).ok());
+    let of_part = index.and_then(|i| version.parts.get(i));
+    let mut sums = match of_part {
+        Some(part) => checksum_out(part.checksum.as_ref()),
+        None => checksum_out(version.checksum.as_ref().filter(|_| length == version.size)),
+    };
+    // The type is always the object's.
+    if sums.checksum_type.is_some() {
+        sums.checksum_type = version.checksum.as_ref().map(kind);
+    }
+    sums
 }
 
 fn part_range(version: &Version, number: i32) -> S3Result<(u64, u64)> {
