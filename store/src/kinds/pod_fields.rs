@@ -207,7 +207,9 @@ pub const TABLE: &[(&str, Verdict)] = &[
     ("securityContext.appArmorProfile", W(LINUX)),
     (
         "securityContext.fsGroup",
-        H("the Pod's emptyDir and claims get this group"),
+        H(
+            "the Pod's volumes get this group; files of Secrets and ConfigMaps become readable for it",
+        ),
     ),
     (
         "securityContext.fsGroupChangePolicy",
