@@ -32,8 +32,8 @@ use crate::{
     node::{self, Machine},
     pipeline::Specs,
     reconcile::{
-        Ctx, batch, deployment, environment, gc, job, namespace, pod, run, schedule, statefulset,
-        task, trainjob, volume,
+        Ctx, backoff, batch, deployment, environment, gc, job, namespace, pod, run, schedule,
+        statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -207,7 +207,11 @@ fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
             2,
         ),
         room(Arc::new(volume::Volumes(ctx.clone())), Waker::new(), 2),
-        room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
+        room(
+            Arc::new(job::Jobs(ctx.clone(), backoff::base())),
+            Waker::new(),
+            4,
+        ),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(

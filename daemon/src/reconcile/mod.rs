@@ -1,6 +1,7 @@
 //! The rooms: each reads Objects, writes child Objects and its own status. Only `pod` has hands: it alone
 //! calls the driver to act. A room is found by its name.
 
+pub mod backoff;
 pub mod batch;
 pub mod dag;
 pub mod deployment;
