@@ -32,8 +32,8 @@ use crate::{
     node::{self, Machine},
     pipeline::Specs,
     reconcile::{
-        Ctx, access_key, batch, deployment, environment, gc, job, namespace, pod, run, schedule,
-        service, statefulset, task, trainjob, volume,
+        Ctx, access_key, backoff, batch, deployment, environment, gc, job, namespace, pod, run,
+        schedule, service, statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -224,7 +224,11 @@ fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
             2,
         ),
         room(Arc::new(volume::Volumes(ctx.clone())), Waker::new(), 2),
-        room(Arc::new(job::Jobs(ctx.clone())), Waker::new(), 4),
+        room(
+            Arc::new(job::Jobs(ctx.clone(), backoff::base())),
+            Waker::new(),
+            4,
+        ),
         room(
             Arc::new(access_key::AccessKeys(ctx.clone())),
             Waker::new(),

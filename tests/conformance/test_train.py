@@ -293,6 +293,25 @@ def test_exit_code_policy(lab: Lab, code: int, wanted: str) -> None:
     lab.delete(made)
 
 
+def test_new_tries_pause_also_when_the_daemon_is_killed(lab: Lab) -> None:
+    """The first new try is made at once, the second after 10 s; meanwhile the Pod that failed keeps its log."""
+    lab.apply(claim("tries"))
+    script = "date +%s >>/v/tries; echo try $(wc -l </v/tries); test $(wc -l </v/tries) -ge 3 || exit 137"
+    worker = replicas(1, "tensorflow", "kfbox/base:1", ["sh", "-c", script], "ExitCode",
+                      volumeMounts=[{"name": "v", "mountPath": "/v"}])  # fmt: skip
+    worker["template"]["spec"]["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": "tries"}}]
+    made = lab.apply(job("TFJob", "tries", "tfReplicaSpecs", Worker=worker))
+    until("the second try failed", 60, lambda: "waits 10 s" in lab.kubectl("-n", "kubeflow", "get", made, "-o", "yaml"))
+    assert "try 2" in lab.log("tries-worker-0")
+    lab.box.kill9()
+    lab.box.up()
+    lab.wait(made, limit=60)
+    assert lab.get(made)["status"]["replicaStatuses"]["Worker"]["restarts"] == 2
+    first, second, third = map(int, read_volume(lab, "tries", "cat /v/tries").split())
+    assert second - first < 8 and third - second >= 9, (first, second, third)
+    lab.delete(made)
+
+
 def test_backoff_limit_deadline_and_ttl(lab: Lab) -> None:
     failing = job("PyTorchJob", "gives-up", "pytorchReplicaSpecs", {"backoffLimit": 1},
                   Master=replicas(1, "pytorch", "kfbox/base:1", ["sh", "-c", "exit 1"], "OnFailure"))  # fmt: skip

@@ -52,6 +52,10 @@ pub struct Want {
     pub user: String,
     /// Supplemental groups.
     pub groups: Vec<String>,
+    /// What root may do besides the usual; only of what an engine gives a container anyway.
+    pub add_capabilities: Vec<String>,
+    /// What root may not do, of the usual; "ALL" = nothing but what is added.
+    pub drop_capabilities: Vec<String>,
     /// Pod identity, for labels.
     pub pod: PodId,
     /// Bytes of memory, swap included.

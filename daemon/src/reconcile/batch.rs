@@ -9,7 +9,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use plan::INDEX;
+pub use plan::{BACKOFF, INDEX};
 
 use async_trait::async_trait;
 use jiff::Timestamp;

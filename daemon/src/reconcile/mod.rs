@@ -2,6 +2,7 @@
 //! calls the driver to act (`service` runs a helper in the sandboxes it made). A room is found by its name.
 
 pub mod access_key;
+pub mod backoff;
 pub mod batch;
 pub mod dag;
 pub mod deployment;

@@ -55,10 +55,6 @@ use crate::{
 
 /// Between the end of a Pod and the removal of its containers: the engine's time belongs to the next Pod's start.
 const LINGER: Duration = Duration::from_millis(300);
-/// The pause before a container's second restart; the first is made at once.
-const BACKOFF: Duration = Duration::from_secs(10);
-/// In the environment: seconds instead of [`BACKOFF`], for tests.
-const BACKOFF_ENV: &str = "KFBOX_RESTART_BACKOFF";
 
 type Lives = HashMap<Ref, (String, Arc<tokio::sync::Mutex<Live>>)>;
 
@@ -134,14 +130,10 @@ impl Reconciler for Pods {
 impl Pods {
     /// The room; `waker` is its own queue.
     pub fn new(ctx: Ctx, waker: Waker) -> Self {
-        let base = std::env::var(BACKOFF_ENV).ok();
-        let base = base
-            .and_then(|s| s.parse::<f64>().ok())
-            .filter(|s| *s > 0.0);
         Self {
             ctx,
             waker,
-            backoff: base.map_or(BACKOFF, Duration::from_secs_f64),
+            backoff: super::backoff::base(),
             lives: Mutex::default(),
         }
     }

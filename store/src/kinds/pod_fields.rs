@@ -106,11 +106,11 @@ pub const TABLE: &[(&str, Verdict)] = &[
     ("containers[].securityContext.capabilities", H("")),
     (
         "containers[].securityContext.capabilities.add",
-        H("only those that the engine gives anyway"),
+        H("those that an engine gives by default; others are refused"),
     ),
     (
         "containers[].securityContext.capabilities.drop",
-        H("all that the box does not need are dropped anyway"),
+        H("most are dropped anyway"),
     ),
     (
         "containers[].securityContext.privileged",
@@ -207,7 +207,9 @@ pub const TABLE: &[(&str, Verdict)] = &[
     ("securityContext.appArmorProfile", W(LINUX)),
     (
         "securityContext.fsGroup",
-        H("the Pod's emptyDir and claims get this group"),
+        H(
+            "the Pod's volumes get this group; files of Secrets and ConfigMaps become readable for it",
+        ),
     ),
     (
         "securityContext.fsGroupChangePolicy",

@@ -25,6 +25,17 @@ const CAPABILITIES: &[&str] = &[
     "SETUID",
     "KILL",
 ];
+/// What a container may ask for besides: what engines and clusters give by default. None reaches the host without a
+/// capability that is not among them.
+const ON_REQUEST: &[&str] = &[
+    "AUDIT_WRITE",
+    "FSETID",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETPCAP",
+    "SYS_CHROOT",
+];
 const PIDS: i64 = 4096;
 
 /// Bytes of memory of a sandbox, which sleeps and perhaps forwards a Service's ports. Shared memory counts against
@@ -150,7 +161,7 @@ fn host_config(want: &Want) -> HostConfig {
         pids_limit: Some(PIDS),
         shm_size: (want.shm > 0).then(|| i64::try_from(want.shm).unwrap_or(i64::MAX)),
         cap_drop: Some(vec!["ALL".into()]),
-        cap_add: Some(CAPABILITIES.iter().map(ToString::to_string).collect()),
+        cap_add: Some(capabilities(want)),
         security_opt: Some(vec!["no-new-privileges".into()]),
         ulimits: Some(vec![ResourcesUlimits {
             name: Some("core".into()),
@@ -168,6 +179,22 @@ fn host_config(want: &Want) -> HostConfig {
         }),
         ..Default::default()
     }
+}
+
+/// What root keeps: the usual without what is dropped, and what is added of the harmless.
+fn capabilities(want: &Want) -> Vec<String> {
+    let has = |list: &[String], name: &str| {
+        list.iter()
+            .any(|c| c.strip_prefix("CAP_").unwrap_or(c) == name)
+    };
+    let dropped =
+        |name: &str| has(&want.drop_capabilities, "ALL") || has(&want.drop_capabilities, name);
+    let usual = CAPABILITIES.iter();
+    usual
+        .filter(|c| !dropped(c) || has(&want.add_capabilities, c))
+        .chain(ON_REQUEST.iter().filter(|c| has(&want.add_capabilities, c)))
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[cfg(test)]
@@ -198,6 +225,26 @@ mod tests {
         assert!(host.privileged.is_none() && host.devices.is_none() && host.binds.is_none());
         assert!(host.pid_mode.is_none() && host.ipc_mode.is_none() && host.userns_mode.is_none());
         assert!(host.volumes_from.is_none() && host.sysctls.is_none() && host.runtime.is_none());
+    }
+
+    #[test]
+    fn capabilities_are_as_asked_within_bounds() {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let got = |add: &[&str], drop: &[&str]| {
+            capabilities(&Want {
+                add_capabilities: list(add),
+                drop_capabilities: list(drop),
+                ..Default::default()
+            })
+            .join(" ")
+        };
+        assert_eq!(
+            got(&["CAP_SYS_CHROOT", "CHOWN"], &["ALL"]),
+            "CHOWN SYS_CHROOT"
+        );
+        assert_eq!(got(&["SYS_ADMIN", "ALL"], &[]), CAPABILITIES.join(" "));
+        let less = got(&[], &["KILL", "NET_RAW"]);
+        assert_eq!(less, "CHOWN DAC_OVERRIDE FOWNER SETGID SETUID");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Who runs Jobs, unless `spec.managedBy` names another.
 const MANAGER: &str = "kubernetes.io/job-controller";
 /// The pause before the first retry; it doubles up to the longest.
-const BACKOFF: Duration = Duration::from_secs(1);
+pub const BACKOFF: Duration = Duration::from_secs(1);
 /// The longest pause before a retry.
 const MAX_BACKOFF: Duration = Duration::from_secs(360);
 

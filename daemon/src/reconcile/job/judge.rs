@@ -1,5 +1,7 @@
 //! How a job's Pods decide what becomes of it: which are made anew, when it is over, and how it ended.
 
+use std::time::Duration;
+
 use kfbox_store::kinds::core::Phase;
 
 use super::{
@@ -8,11 +10,33 @@ use super::{
     pods::{EXIT_CODE, Seen},
     status::{self, FAILED, RESTARTING, RUNNING, SUCCEEDED, stamp},
 };
+use crate::reconcile::backoff;
+
+/// Pods that are to be made anew.
+#[derive(Default)]
+pub(super) struct Again {
+    /// At once.
+    pub now: Vec<String>,
+    /// When they have paused; they stay as they are until then, with their logs.
+    pub later: Vec<String>,
+}
+
+impl Again {
+    /// Whether this Pod is one of them: it has no say in what becomes of the job.
+    pub fn has(&self, name: &String) -> bool {
+        self.now.contains(name) || self.later.contains(name)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.now.is_empty() && self.later.is_empty()
+    }
+}
 
 impl Planner<'_> {
     /// Pods to be made anew: those that were interrupted, and by exit code. Counts and tells of the latter.
-    pub(super) fn retry(&mut self, surplus: &[bool]) -> Vec<String> {
-        let mut again = Vec::new();
+    pub(super) fn retry(&mut self, surplus: &[bool]) -> Again {
+        let mut again = Again::default();
         let failed: Vec<Seen> = self
             .pods
             .iter()
@@ -21,27 +45,62 @@ impl Planner<'_> {
             .map(|(p, _)| p.clone())
             .collect();
         for pod in failed {
-            let role = pod.place.role;
-            let policy = self.view.role(role).and_then(|r| r.restart_policy.clone());
+            let policy = self.view.role(pod.place.role);
+            let policy = policy.and_then(|r| r.restart_policy.as_deref());
+            let by_code = policy == Some(EXIT_CODE) && pod.exit.is_some_and(|c| c >= 128);
             if pod.interrupted() {
-                again.push(pod.name);
-            } else if policy.as_deref() == Some(EXIT_CODE) && pod.exit.is_some_and(|c| c >= 128) {
-                let counts = &mut self.plan.status.replica_statuses;
-                let before: i32 = counts.values().map(|r| r.restarts).sum();
-                if self.policy.backoff_limit.is_some_and(|l| before >= l) {
-                    continue;
-                }
-                counts.entry(role.into()).or_default().restarts += 1;
-                let why = format!(
-                    "is restarting because {} ended with exit code {}.",
-                    pod.name,
-                    pod.exit.unwrap_or_default()
-                );
-                self.tell(RESTARTING, true, "Restarting", &why);
-                again.push(pod.name);
+                again.now.push(pod.name);
+            } else if by_code {
+                self.by_exit_code(pod, &mut again);
             }
         }
         again
+    }
+
+    /// One that ended with a code that means "again": now, or when its pause is over. All that the pause is worked out
+    /// from is in the store, so it is the same after a restart of the box.
+    fn by_exit_code(&mut self, pod: Seen, again: &mut Again) {
+        let (role, index) = (pod.place.role, pod.place.index.to_string());
+        let counts = &mut self.plan.status.replica_statuses;
+        let all: i32 = counts.values().map(|r| r.restarts).sum();
+        if self.policy.backoff_limit.is_some_and(|l| all >= l) {
+            return;
+        }
+        let counted = counts.entry(role.into()).or_default();
+        let calm = pod.ran >= backoff::CALM;
+        let before = counted.restarts_by_index.get(&index).copied();
+        let before = before.filter(|_| !calm).unwrap_or(0);
+        let pause = backoff::pause(self.world.backoff, before);
+        let since = pod
+            .ended
+            .and_then(|end| self.now.duration_since(end).try_into().ok())
+            .unwrap_or(if pod.ended.is_some() {
+                Duration::ZERO
+            } else {
+                pause
+            });
+        let left = pause.saturating_sub(since);
+        let code = pod.exit.unwrap_or_default();
+        if left.is_zero() {
+            counted.restarts += 1;
+            counted.restarts_by_index.insert(index, before + 1);
+            let why = format!(
+                "is restarting because {} ended with exit code {code}.",
+                pod.name
+            );
+            self.tell(RESTARTING, true, "Restarting", &why);
+            again.now.push(pod.name);
+        } else {
+            let why = format!(
+                "waits {} s before {} starts again: it ended with exit code {code}, {} times so far.",
+                pause.as_secs(),
+                pod.name,
+                before + 1
+            );
+            self.tell(RESTARTING, true, "BackOff", &why);
+            self.wake(left);
+            again.later.push(pod.name);
+        }
     }
 
     pub(super) fn over_deadline(&mut self, started: &str) -> bool {

@@ -35,8 +35,8 @@ use crate::{
 /// How long to wait for a name that another owner holds, should its going not be heard of.
 const TAKEN: Duration = Duration::from_secs(5);
 
-/// The room.
-pub struct Jobs(pub Ctx);
+/// The room, and the pause before a replica's second restart.
+pub struct Jobs(pub Ctx, pub Duration);
 
 #[async_trait]
 impl Reconciler for Jobs {
@@ -78,6 +78,7 @@ impl Reconciler for Jobs {
             pods: store.owned(uid, &POD).await?,
             services: store.owned(uid, &SERVICE).await?,
             config: None,
+            backoff: self.1,
         };
         if framework.launcher {
             world.config = store.owned(uid, &CONFIG_MAP).await?.into_iter().next();

@@ -33,6 +33,8 @@ pub struct World {
     pub services: Vec<Object>,
     /// The launcher's files.
     pub config: Option<Object>,
+    /// The pause before a second restart.
+    pub backoff: Duration,
 }
 
 /// What to do.
@@ -204,7 +206,7 @@ impl Planner<'_> {
             .pods
             .iter()
             .zip(&surplus)
-            .filter(|(p, surplus)| !p.deleting && !**surplus && !again.contains(&p.name))
+            .filter(|(p, surplus)| !p.deleting && !**surplus && !again.has(&p.name))
             .map(|(p, _)| p.clone())
             .collect();
         status::count(
@@ -233,7 +235,7 @@ impl Planner<'_> {
             found.is_some_and(|(_, n)| place.index < *n)
         };
         self.delete(
-            |p| !wanted(p.place) || again.contains(&p.name),
+            |p| !wanted(p.place) || again.now.contains(&p.name),
             |place| !wanted(place),
         );
         self.make(&live)

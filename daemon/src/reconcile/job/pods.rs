@@ -1,5 +1,7 @@
 //! A job's Pods and Services: how they are made and how they are read back.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kfbox_store::{
     Object, Result,
@@ -34,6 +36,10 @@ pub struct Seen {
     pub message: String,
     /// How the container that does the work ended.
     pub exit: Option<i32>,
+    /// When that was.
+    pub ended: Option<Timestamp>,
+    /// How long it had run by then.
+    pub ran: Duration,
     /// Restarts of its containers in place.
     pub restarts: i64,
     /// Whether it is being deleted.
@@ -175,6 +181,10 @@ pub fn seen(
     let main = framework.main(special);
     let state = status.container_statuses.iter().find(|c| c.name == main);
     let ended = state.and_then(|c| c.state.as_ref()?.terminated.as_ref());
+    let finished = ended.and_then(|t| t.finished_at.as_ref()).map(|t| t.0);
+    let started = ended.and_then(|t| t.started_at.as_ref()).map(|t| t.0);
+    let ran = started.zip(finished).map(|(s, f)| f.duration_since(s));
+    let ran = ran.and_then(|d| d.try_into().ok()).unwrap_or_default();
     let lists = ["containerStatuses", "initContainerStatuses"];
     let restarts = lists
         .iter()
@@ -186,6 +196,8 @@ pub fn seen(
         place,
         phase: status.phase,
         exit: ended.map(|t| t.exit_code),
+        ended: finished,
+        ran,
         restarts: restarts.sum(),
         deleting: pod.deleting(),
         reason: status.reason,

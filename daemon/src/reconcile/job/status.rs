@@ -88,7 +88,7 @@ pub fn count<'a>(
     pods: impl Iterator<Item = &'a Seen> + Clone,
 ) {
     use kfbox_store::kinds::core::Phase;
-    let old = std::mem::take(&mut status.replica_statuses);
+    let mut old = std::mem::take(&mut status.replica_statuses);
     for role in roles {
         let of = |phase: Phase| {
             let found = pods
@@ -96,11 +96,13 @@ pub fn count<'a>(
                 .filter(|p| p.place.role == role && p.phase == phase);
             i32::try_from(found.count()).unwrap_or(i32::MAX)
         };
+        let kept = old.remove(role).unwrap_or_default();
         let counted = ReplicaStatus {
             active: of(Phase::Running),
             succeeded: of(Phase::Succeeded),
             failed: of(Phase::Failed),
-            restarts: old.get(role).map_or(0, |r| r.restarts),
+            restarts: kept.restarts,
+            restarts_by_index: kept.restarts_by_index,
             selector: pods::selector(framework, job, role),
         };
         status.replica_statuses.insert(role.into(), counted);

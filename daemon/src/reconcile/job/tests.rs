@@ -105,6 +105,16 @@ impl Life {
         self.pod(pod).set("status", &status).unwrap();
     }
 
+    /// It ends now, after some seconds.
+    fn ends(&mut self, pod: &str, code: i32, ran: i64) {
+        self.exits(pod, code);
+        let (now, then) = (self.now, self.now - SignedDuration::from_secs(ran));
+        let ended =
+            &mut self.pod(pod).body["status"]["containerStatuses"][0]["state"]["terminated"];
+        ended["startedAt"] = json!(then.to_string());
+        ended["finishedAt"] = json!(now.to_string());
+    }
+
     fn restarts(&mut self, pod: &str, count: i32) {
         let status = json!({"phase": "Running", "containerStatuses": [{"name": self.framework.container,
             "image": "x", "imageID": "x", "ready": true, "restartCount": count}]});
@@ -304,6 +314,44 @@ fn an_exit_code_decides_between_again_and_failed() {
         );
         limited.settle();
     }
+}
+
+#[test]
+fn what_is_tried_again_and_again_pauses() {
+    let mut life = usual(&TENSORFLOW, "ExitCode");
+    life.world.backoff = std::time::Duration::from_secs(10);
+    life.running();
+    let mut counted = 0;
+    // The pauses before each new try; the fourth time it had run for long.
+    for (ran, pause) in [(1, 0), (1, 10), (1, 20), (700, 0), (1, 10)] {
+        life.wait(ran);
+        life.ends("j-worker-1", 137, ran);
+        let job = life.job.clone();
+        if pause > 0 {
+            life.wait(pause - 1);
+            let plan = life.look();
+            assert_eq!(plan.after.unwrap().as_secs(), 1);
+            assert!(plan.delete.is_empty() && plan.create.is_empty());
+            assert_eq!(life.pods().len(), 3, "it stays, with its log");
+            assert!(life.conditions().ends_with("Restarting=True"));
+            // A second look, as after a restart of the box, says the same.
+            let plan = life.look();
+            assert!(plan.events.is_empty() && plan.after.unwrap().as_secs() == 1);
+            life.wait(1);
+        }
+        life.look();
+        assert_eq!(life.pods(), ["j-chief-0", "j-worker-0"], "{:?}", job.body);
+        counted += 1;
+        assert_eq!(life.status().replica_statuses["Worker"].restarts, counted);
+        life.settle();
+        life.all("Running");
+        life.settle();
+        assert!(life.conditions().ends_with("Running=True"));
+    }
+    // Another Pod of the job has pauses of its own.
+    life.ends("j-worker-0", 137, 1);
+    life.look();
+    assert_eq!(life.pods(), ["j-chief-0", "j-worker-1"]);
 }
 
 #[test]

@@ -106,8 +106,15 @@ fn the_others_meet_at_an_address_with_a_rank() {
         json!({"PYTHONUNBUFFERED": "1", "COORDINATOR_PORT": "6666", "COORDINATOR_ADDRESS": "j-worker-0",
                "NUM_PROCESSES": "2", "PROCESS_ID": "1"})
     );
+    let mut caffe2 = env(&usual(&CAFFE2, "Master"), "j-worker-1");
     assert_eq!(
-        env(&usual(&CAFFE2, "Master"), "j-worker-1"),
+        parsed(&caffe2, "CAFFE2_CONFIG"),
+        json!({"cluster": {"master": ["j-master-0:2222"], "worker": ["j-worker-0:2222", "j-worker-1:2222"]},
+               "task": {"type": "worker", "index": 1}, "environment": "cloud"})
+    );
+    caffe2.as_object_mut().unwrap().remove("CAFFE2_CONFIG");
+    assert_eq!(
+        caffe2,
         json!({"PYTHONUNBUFFERED": "1", "MASTER_ADDR": "j-master-0", "MASTER_PORT": "2222", "WORLD_SIZE": "3",
                "RANK": "2", "NUM_SHARDS": "3", "SHARD_ID": "2", "RUN_ID": "j"})
     );
@@ -139,6 +146,14 @@ fn mxnet_knows_its_scheduler() {
         json!({"DMLC_PS_ROOT_PORT": "9091", "DMLC_PS_ROOT_URI": "j-scheduler-0", "DMLC_NUM_SERVER": "1",
                "DMLC_NUM_WORKER": "1", "DMLC_ROLE": "worker", "DMLC_USE_KUBERNETES": "1", "DMLC_WORKER_ID": "0"})
     );
+    let tuning =
+        json!({"jobMode": "MXTune", "mxReplicaSpecs": {"Tuner": replica(&MXNET, 1, "Never")}});
+    let vars = env(&started(&MXNET, tuning), "j-tuner-0");
+    assert_eq!(
+        (&vars["DMLC_PS_ROOT_URI"], &vars["DMLC_PS_ROOT_PORT"]),
+        (&json!(""), &json!("0")),
+        "no scheduler"
+    );
 }
 
 #[test]
@@ -155,7 +170,14 @@ fn a_launcher_gets_its_files_and_a_worker_sleeps() {
         let vars = env(&life, name);
         assert_eq!(vars["OMPI_MCA_plm_rsh_agent"], "/etc/mpi/kubexec.sh");
         assert_eq!(vars["OMPI_MCA_orte_default_hostfile"], "/etc/mpi/hostfile");
-        assert_eq!(vars["NVIDIA_VISIBLE_DEVICES"], "");
+        let config = life.world.config.as_ref().unwrap();
+        let (hosts, gpus) = match launcher {
+            "Master" => ("j-master-0 slots=1\n", Value::Null),
+            _ => ("", json!("")),
+        };
+        let hosts = format!("{hosts}j-worker-0 slots=1\nj-worker-1 slots=1\n");
+        assert_eq!(config.body["data"]["hostfile"], hosts);
+        assert_eq!(vars["NVIDIA_VISIBLE_DEVICES"], gpus);
         let worker = life
             .world
             .pods

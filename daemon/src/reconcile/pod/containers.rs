@@ -14,12 +14,15 @@ use kfbox_store::{
 
 use super::{
     Pods, logs,
-    plan::{Hold, backoff, grace},
+    plan::{Hold, grace},
     probe::Probers,
     sandbox::{self, Sandbox, pooled},
     want,
 };
-use crate::driver::{Observed, State};
+use crate::{
+    driver::{Observed, State},
+    reconcile::backoff,
+};
 
 /// The pause before a container that could not be made is tried again; it doubles.
 const HOLD: Duration = Duration::from_secs(10);
@@ -251,7 +254,7 @@ impl Pods {
 
     fn hold(&self, live: &mut Live, name: &str, reason: &str, message: String) {
         let times = live.held.get(name).map_or(0, |h| h.times + 1);
-        let pause = backoff(HOLD, i32::try_from(times + 1).unwrap_or(i32::MAX));
+        let pause = backoff::pause(HOLD, i32::try_from(times + 1).unwrap_or(i32::MAX));
         let now = jiff::Timestamp::now();
         let hold = Hold {
             until: now.checked_add(pause).unwrap_or(now),

@@ -25,12 +25,8 @@ use super::{
 use crate::{
     driver::{Exit, Observed, State},
     events::Level,
+    reconcile::backoff,
 };
-
-/// The longest pause before a restart.
-const MAX_BACKOFF: Duration = Duration::from_secs(300);
-/// A container that ran so long starts with a short pause again.
-const CALM: Duration = Duration::from_secs(600);
 
 /// What is known of a Pod.
 pub struct View<'a> {
@@ -403,11 +399,11 @@ fn restart(view: &View<'_>, plan: &mut Plan, slot: &mut Slot<'_>) {
     }
     let name = &slot.spec.name;
     let calm = view.calm.get(name).copied().unwrap_or(0);
-    let pause = if between(&e.started_at, &e.finished_at) >= CALM {
+    let pause = if between(&e.started_at, &e.finished_at) >= backoff::CALM {
         plan.calmed.push((name.clone(), slot.status.restart_count));
         Duration::ZERO
     } else {
-        backoff(view.backoff, slot.status.restart_count - calm)
+        backoff::pause(view.backoff, slot.status.restart_count - calm)
     };
     let left = pause.saturating_sub(between(&e.finished_at, &view.now.to_string()));
     slot.status.last_state = slot.status.state.take();
@@ -443,16 +439,6 @@ fn restart(view: &View<'_>, plan: &mut Plan, slot: &mut Slot<'_>) {
         }
     }
     slot.run = Run::Again;
-}
-
-/// Kubernetes' pauses: none before the first restart, then doubled each time.
-pub fn backoff(base: Duration, restarts: i32) -> Duration {
-    match u32::try_from(restarts) {
-        Ok(n) if n > 0 => base
-            .saturating_mul(2_u32.saturating_pow(n - 1))
-            .min(MAX_BACKOFF),
-        _ => Duration::ZERO,
-    }
 }
 
 /// The phase, and the end of a Pod whose containers have all ended.

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     events::Level,
     reconcile::{
-        batch::INDEX,
+        backoff,
+        batch::{BACKOFF, INDEX},
         template::{Condition, GANG, Member, Pass, find_condition, holds, set_condition, time},
     },
 };
@@ -368,9 +369,13 @@ impl<'a> Look<'a> {
             .filter(|m| m.active() || m.pod.deleting())
             .filter_map(|m| index(m))
             .collect();
-        let free: Vec<i32> = (0..progress.set.count)
+        let mut free: Vec<i32> = (0..progress.set.count)
             .filter(|i| !busy.contains(i) && !progress.done.contains(i))
             .collect();
+        free.retain(|i| {
+            let at = progress.retry_at(*i);
+            at.is_none_or(|at| self.pass.due(at, self.now))
+        });
         for &i in &free {
             // An interrupted Pod makes room for the one that takes its place.
             let stale = progress
@@ -434,6 +439,16 @@ impl Progress<'_> {
 
     fn complete(&self) -> bool {
         self.done.len() >= self.size()
+    }
+
+    /// When a Pod of this number may be made again after those that failed.
+    fn retry_at(&self, number: i32) -> Option<Timestamp> {
+        let failed = self.members.iter().filter(|m| {
+            m.status.phase == Phase::Failed && !m.interrupted() && index(m) == Some(number)
+        });
+        let times = i32::try_from(failed.clone().count()).unwrap_or(i32::MAX);
+        let last = failed.filter_map(|m| m.finished_at()).max()?;
+        last.checked_add(backoff::pause(BACKOFF, times)).ok()
     }
 
     fn all_ready(&self) -> bool {

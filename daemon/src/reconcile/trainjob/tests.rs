@@ -177,6 +177,28 @@ fn failures_are_borne_then_all_start_over_then_it_fails() {
 }
 
 #[test]
+fn a_failed_node_is_made_again_after_a_pause() {
+    let mut life = Life::new(TORCH, json!({"trainer": {"numNodes": 2}}));
+    life.look("00:00:00");
+    for (end, early, due) in [
+        ("00:00:10", "00:00:10", "00:00:11"),
+        ("00:00:20", "00:00:21", "00:00:22"),
+    ] {
+        let there = life.pods.len();
+        let failed = life.pods.len() - 1;
+        set_phase(&mut life.pods[failed], "Failed", "Error");
+        life.pods[failed].body["status"]["containerStatuses"] = json!([{
+            "name": "node", "image": "x", "imageID": "x", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 1, "finishedAt": format!("2026-01-01T{end}Z")}}}]);
+        life.look(early);
+        assert_eq!(life.pods.len(), there, "{early}");
+        assert!(life.once(early).again.is_some());
+        life.look(due);
+        assert_eq!(life.pods.len(), there + 1, "{due}");
+    }
+}
+
+#[test]
 fn mpi_starts_its_launcher_when_the_nodes_are_ready() {
     let mut life = Life::new(
         MPI,

@@ -200,6 +200,9 @@ pub struct ReplicaStatus {
     /// Pods that were made anew after an exit code of 128 or above.
     #[serde(skip_serializing_if = "is_zero")]
     pub restarts: i32,
+    /// How often each of them was, by its number, since it last ran for long: this decides how long it waits.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts_by_index: BTreeMap<String, i32>,
     /// The labels of the Pods.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub selector: String,

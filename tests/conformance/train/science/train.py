@@ -1,4 +1,7 @@
-"""Digits by softmax regression with JAX across processes: gradients are averaged by a collective."""
+"""Digits by softmax regression with JAX across processes: gradients are averaged by a collective.
+
+Set up by the environment of a JAXJob, or by that of a TrainJob, whose names begin with JAX.
+"""
 import os
 
 import jax
@@ -8,10 +11,13 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
+env = os.environ
+trainjob = "JAX_COORDINATOR_ADDRESS" in env
+prefix = "JAX_" if trainjob else ""
 jax.distributed.initialize(
-    coordinator_address=f"{os.environ['COORDINATOR_ADDRESS']}:{os.environ['COORDINATOR_PORT']}",
-    num_processes=int(os.environ["NUM_PROCESSES"]),
-    process_id=int(os.environ["PROCESS_ID"]),
+    coordinator_address=env["JAX_COORDINATOR_ADDRESS"] if trainjob else f"{env['COORDINATOR_ADDRESS']}:{env['COORDINATOR_PORT']}",
+    num_processes=int(env[prefix + "NUM_PROCESSES"]),
+    process_id=int(env[prefix + "PROCESS_ID"]),
 )
 rank, world = jax.process_index(), jax.process_count()
 images, labels = load_digits(return_X_y=True)

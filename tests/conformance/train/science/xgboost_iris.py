@@ -1,4 +1,5 @@
-"""Iris with distributed XGBoost: rank 0 runs the tracker, all ranks train; set up by XGBoostJob's environment."""
+"""Iris with distributed XGBoost: rank 0 runs the tracker, all ranks train; set up by XGBoostJob's environment, or by that
+of a TrainJob, whose names begin with DMLC."""
 import argparse
 import os
 import socket
@@ -19,8 +20,10 @@ parser.add_argument("--model_path", default="")
 parser.add_argument("--model_storage_type", default="")
 args = parser.parse_args()
 
-rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+names = ("DMLC_TASK_ID", "DMLC_NUM_WORKER", "DMLC_TRACKER_URI", "DMLC_TRACKER_PORT")
+if "DMLC_TASK_ID" not in os.environ:
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+rank, world, host, port = (int(text) if text.isdigit() else text for text in map(os.environ.__getitem__, names))
 tracker = None
 if rank == 0:
     # The tracker tells the others where it is: by its address, not by "any".

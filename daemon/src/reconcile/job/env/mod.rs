@@ -102,11 +102,7 @@ pub fn complete(view: &View<'_>, place: Place, spec: &mut Value) {
             Some(view.framework.container),
             &server::tensorflow(view, place),
         ),
-        "MXJob" => add(
-            spec,
-            Some(view.framework.container),
-            &server::mxnet(view, place),
-        ),
+        "MXJob" => all(server::mxnet(view, place), spec),
         "PyTorchJob" => {
             all(torch::pytorch(view, place), spec);
             if place.role == "Worker" && view.role("Master").is_some() {
@@ -115,7 +111,7 @@ pub fn complete(view: &View<'_>, place: Place, spec: &mut Value) {
         }
         "XGBoostJob" => all(torch::xgboost(view, place), spec),
         "JAXJob" => all(torch::jax(view, place), spec),
-        "Caffe2Job" => all(torch::caffe2(view, place), spec),
+        "Caffe2Job" => all(server::caffe2(view, place), spec),
         "PaddleJob" => paddle::complete(view, place, spec),
         _ => mpi::complete(view, place, spec),
     }

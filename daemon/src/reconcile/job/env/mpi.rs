@@ -47,16 +47,27 @@ pub fn complete(view: &View<'_>, place: Place, spec: &mut Value) {
         ("HYDRA_LAUNCHER_EXEC", agent),
         ("HYDRA_HOST_FILE", hosts),
     ];
+    if computes(view) {
+        vars.extend([
+            ("OMPI_MCA_orte_keep_fqdn_hostnames", "t".into()),
+            ("OMPI_MCA_btl_tcp_if_exclude", "lo,docker0".into()),
+        ]);
+    }
     let needs_gpu = list(spec, "containers").iter().any(|c| {
         let limits = c.pointer("/resources/limits").and_then(Value::as_object);
         limits.is_some_and(|l| l.keys().any(|k| k.ends_with("/gpu") || k.contains("/mig-")))
     });
-    if !needs_gpu {
+    if !needs_gpu && !computes(view) {
         // Images of frameworks ask for all GPUs; a launcher has nothing to do with them.
         vars.push(("NVIDIA_VISIBLE_DEVICES", String::new()));
         vars.push(("NVIDIA_DRIVER_CAPABILITIES", String::new()));
     }
     add(spec, Some(main), &vars);
+}
+
+/// Whether the one that starts the programs runs one as well: ChainerMN's master does.
+fn computes(view: &View<'_>) -> bool {
+    view.framework.kind.kind == "ChainerJob"
 }
 
 fn config_name(job: &str) -> String {
@@ -67,9 +78,13 @@ fn config_name(job: &str) -> String {
 pub fn config_map(view: &View<'_>, owner: &Object, running: &[String]) -> Result<Object> {
     let slots = view.special.slots_per_worker.unwrap_or(1);
     let main = view.framework.main(view.special);
-    let hostfile: String = view
-        .hosts("Worker")
+    let leader = match computes(view) {
+        true => view.hosts("Master"),
+        false => vec![],
+    };
+    let hostfile: String = leader
         .iter()
+        .chain(&view.hosts("Worker"))
         .map(|host| format!("{host} slots={slots}\n"))
         .collect();
     let found: String = running

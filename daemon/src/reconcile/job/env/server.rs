@@ -1,8 +1,8 @@
-//! Frameworks that want to know the whole cluster as JSON: TensorFlow and Apache MXNet.
+//! Frameworks that want to know the whole cluster as JSON: TensorFlow, Apache MXNet and Caffe2.
 
 use serde_json::{Map, json};
 
-use super::{Place, Vars, View};
+use super::{Place, Vars, View, torch::unbuffered};
 
 /// `TF_CONFIG`, when there is more than one Pod.
 pub fn tensorflow(view: &View<'_>, place: Place) -> Vars {
@@ -78,10 +78,15 @@ pub fn mxnet(view: &View<'_>, place: Place) -> Vars {
     let config = json!({
         "cluster": cluster, "labels": labels, "task": {"type": role, "index": place.index},
     });
+    // Nothing to meet at when there is no scheduler, as in tuning.
+    let (uri, port) = match view.count("Scheduler") {
+        0 => (String::new(), 0),
+        _ => (view.host("Scheduler", 0), view.port("Scheduler")),
+    };
     let mut vars = vec![
         ("MX_CONFIG", config.to_string()),
-        ("DMLC_PS_ROOT_PORT", view.port("Scheduler").to_string()),
-        ("DMLC_PS_ROOT_URI", view.host("Scheduler", 0)),
+        ("DMLC_PS_ROOT_PORT", port.to_string()),
+        ("DMLC_PS_ROOT_URI", uri),
         ("DMLC_NUM_SERVER", view.count("Server").to_string()),
         ("DMLC_NUM_WORKER", view.count("Worker").to_string()),
         ("DMLC_ROLE", role),
@@ -91,4 +96,36 @@ pub fn mxnet(view: &View<'_>, place: Place) -> Vars {
         vars.push(("DMLC_WORKER_ID", place.index.to_string()));
     }
     vars
+}
+
+/// `CAFFE2_CONFIG`, shards with an id each, and where the first of them is.
+pub fn caffe2(view: &View<'_>, place: Place) -> Vars {
+    let cluster: Map<_, _> = view
+        .replicas
+        .iter()
+        .map(|(role, _)| {
+            let port = view.port(role);
+            let hosts = view.hosts(role).into_iter();
+            let hosts: Vec<_> = hosts.map(|host| format!("{host}:{port}")).collect();
+            (role.to_lowercase(), json!(hosts))
+        })
+        .collect();
+    let task = json!({"type": place.role.to_lowercase(), "index": place.index});
+    let config = json!({"cluster": cluster, "task": task, "environment": "cloud"});
+    let leader = match view.role("Master") {
+        Some(_) => "Master",
+        None => "Worker",
+    };
+    let (rank, total) = (view.rank(place).to_string(), view.total().to_string());
+    vec![
+        unbuffered(),
+        ("MASTER_ADDR", view.host(leader, 0)),
+        ("MASTER_PORT", view.port(leader).to_string()),
+        ("WORLD_SIZE", total.clone()),
+        ("RANK", rank.clone()),
+        ("NUM_SHARDS", total),
+        ("SHARD_ID", rank),
+        ("RUN_ID", view.name.into()),
+        ("CAFFE2_CONFIG", config.to_string()),
+    ]
 }

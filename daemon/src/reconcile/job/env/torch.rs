@@ -1,4 +1,4 @@
-//! Frameworks that meet at one address, each with a rank: PyTorch, XGBoost, JAX, Caffe2.
+//! Frameworks that meet at one address, each with a rank: PyTorch, XGBoost, JAX.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Place, Vars, View, list};
 /// The image of the container that waits for the master's name.
 const WAITER: &str = "kfbox/busybox:1";
 
-fn unbuffered() -> (&'static str, String) {
+pub fn unbuffered() -> (&'static str, String) {
     ("PYTHONUNBUFFERED", "1".into())
 }
 
@@ -101,24 +101,5 @@ pub fn jax(view: &View<'_>, place: Place) -> Vars {
         ("COORDINATOR_ADDRESS", view.host("Worker", 0)),
         ("NUM_PROCESSES", view.total().to_string()),
         ("PROCESS_ID", place.index.to_string()),
-    ]
-}
-
-/// Shards with an id each, and where the first of them is.
-pub fn caffe2(view: &View<'_>, place: Place) -> Vars {
-    let leader = match view.role("Master") {
-        Some(_) => "Master",
-        None => "Worker",
-    };
-    let (rank, total) = (view.rank(place).to_string(), view.total().to_string());
-    vec![
-        unbuffered(),
-        ("MASTER_ADDR", view.host(leader, 0)),
-        ("MASTER_PORT", view.port(leader).to_string()),
-        ("WORLD_SIZE", total.clone()),
-        ("RANK", rank.clone()),
-        ("NUM_SHARDS", total),
-        ("SHARD_ID", rank),
-        ("RUN_ID", view.name.into()),
     ]
 }

@@ -39,13 +39,13 @@ struct Bench {
     runtime: Option<Runtime>,
 }
 
-fn context(store: &Store, data: &std::path::Path, box_id: &str) -> Ctx {
+fn context(store: &Store, blobs: Blobs, data: &std::path::Path, box_id: &str) -> Ctx {
     let driver: Arc<dyn Driver> =
         Arc::new(DockerDriver::connect("unix:///var/run/docker.sock", box_id).unwrap());
     Ctx {
         images: Arc::new(Images::new(driver.clone(), Vec::new())),
         keys: Arc::new(Keyring::new(store.clone(), [0; 32])),
-        blobs: Blobs::open(&data.join("artifacts")).unwrap(),
+        blobs,
         specs: Arc::new(Specs::new(store.clone())),
         store: store.clone(),
         data: data.into(),
@@ -66,7 +66,8 @@ impl Bench {
         std::fs::write(folder.path().join("ca.crt"), "a certificate").unwrap();
         store.create(Object::new(&NAMESPACE, "", NS)).await.unwrap();
         let box_id = format!("t{:07x}", rand::random::<u32>() >> 4);
-        let ctx = context(&store, folder.path(), &box_id);
+        let blobs = Blobs::open(&folder.path().join("artifacts")).unwrap();
+        let ctx = context(&store, blobs, folder.path(), &box_id);
         let mut bench = Self {
             folder,
             store,
@@ -80,7 +81,8 @@ impl Bench {
 
     /// Starts the rooms with nothing remembered, as a daemon does.
     fn up(&mut self) {
-        self.ctx = context(&self.store, self.folder.path(), &self.box_id);
+        let blobs = self.ctx.blobs.clone();
+        self.ctx = context(&self.store, blobs, self.folder.path(), &self.box_id);
         let ctx = self.ctx.clone();
         let waker = Waker::new();
         let pods = Arc::new(Pods {

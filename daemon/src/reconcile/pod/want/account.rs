@@ -42,7 +42,7 @@ pub(super) async fn mount(
             File::new("namespace", pod.metadata.namespace.clone().into_bytes()),
             File::new("ca.crt", ca),
         ];
-        write_folder(&host, files).await?;
+        write_folder(&host, files, None).await?;
     }
     Ok(Some(Mount {
         host,

@@ -101,7 +101,10 @@ pub(super) async fn container(
         pod.set("status", &status)?;
     }
     let settled = settle(ctx, &pod, spec, container, image).await?;
+    let (add_capabilities, drop_capabilities) = security::capabilities(container);
     Ok(Want {
+        add_capabilities,
+        drop_capabilities,
         name: name.into(),
         image: image.name.clone(),
         command: settled.command,

@@ -54,6 +54,17 @@ pub(super) fn groups(spec: &PodSpec) -> Vec<String> {
     groups
 }
 
+/// Capabilities that it asks for, and those that it gives up.
+pub(super) fn capabilities(container: &Container) -> (Vec<String>, Vec<String>) {
+    let security = container.security_context.as_ref();
+    let asked = security.and_then(|s| s.capabilities.clone());
+    let asked = asked.unwrap_or_default();
+    (
+        asked.add.unwrap_or_default(),
+        asked.drop.unwrap_or_default(),
+    )
+}
+
 /// Whether its own file system is read-only.
 pub(super) fn read_only_root(container: &Container) -> bool {
     let security = container.security_context.as_ref();

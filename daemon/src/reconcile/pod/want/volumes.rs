@@ -163,7 +163,7 @@ async fn folder(
     // Written once per Pod: its containers all see the same.
     if !tokio::fs::try_exists(&own).await.unwrap_or(false) {
         let files = files(ctx, pod, spec, container, volume).await?;
-        write_folder(&own, files).await?;
+        write_folder(&own, files, group).await?;
     }
     Ok((own, true))
 }
@@ -258,7 +258,7 @@ fn pick(
     name: &str,
     out: &mut Vec<File>,
 ) -> Result<()> {
-    let Some(mut data) = data else {
+    let Some(data) = data else {
         return Ok(());
     };
     let Some(items) = items.as_ref().filter(|i| !i.is_empty()) else {
@@ -273,10 +273,11 @@ fn pick(
         return Ok(());
     };
     for item in items {
-        match data.remove(&item.key) {
+        // One key may become several files.
+        match data.get(&item.key) {
             Some(bytes) => out.push(File {
                 path: inside(&item.path)?.into(),
-                bytes,
+                bytes: bytes.clone(),
                 mode: mode(item.mode, default),
             }),
             None if optional == Some(true) => {}
@@ -336,8 +337,13 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     move |e| Error::internal(format!("{}: {e}", path.display()))
 }
 
-/// Writes a whole folder or nothing: it is made beside its place and moved there.
-pub(super) async fn write_folder(folder: &Path, files: Vec<File>) -> Result<()> {
+/// Writes a whole folder or nothing: it is made beside its place and moved there. The group of fsGroup may read it.
+pub(super) async fn write_folder(
+    folder: &Path,
+    files: Vec<File>,
+    group: Option<i64>,
+) -> Result<()> {
+    let group = group.and_then(|g| u32::try_from(g).ok());
     let folder = folder.to_path_buf();
     tokio::task::spawn_blocking(move || {
         let parent = folder.parent().unwrap_or(Path::new("/"));
@@ -355,7 +361,7 @@ pub(super) async fn write_folder(folder: &Path, files: Vec<File>) -> Result<()> 
             let above = path.parent().unwrap_or(&half);
             std::fs::create_dir_all(above).map_err(failed(above))?;
             std::fs::write(&path, file.bytes).map_err(failed(&path))?;
-            shut(&path, file.mode)?;
+            shut(&path, shared_mode(&path, file.mode, group))?;
         }
         match std::fs::rename(&half, &folder) {
             // Another container of the Pod was first.
@@ -365,6 +371,16 @@ pub(super) async fn write_folder(folder: &Path, files: Vec<File>) -> Result<()> 
     })
     .await
     .map_err(Error::internal)?
+}
+
+/// A file's mode once it is the group's as well.
+fn shared_mode(path: &Path, mode: u32, group: Option<u32>) -> u32 {
+    match group {
+        None => mode,
+        Some(g) if std::os::unix::fs::chown(path, None, Some(g)).is_ok() => mode | 0o440,
+        // A box that does not run as root may not give files away; only this Pod mounts them.
+        Some(_) => mode | 0o444,
+    }
 }
 
 /// A folder that any user of the Pod may write to; with fsGroup it is the group's as well.
@@ -467,13 +483,44 @@ mod tests {
     async fn a_folder_is_written_whole() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("a/b");
-        write_folder(&folder, vec![File::new("x/y", b"1".to_vec())])
+        write_folder(&folder, vec![File::new("x/y", b"1".to_vec())], None)
             .await
             .unwrap();
-        write_folder(&folder, vec![File::new("x/y", b"2".to_vec())])
+        write_folder(&folder, vec![File::new("x/y", b"2".to_vec())], None)
             .await
             .unwrap();
         assert_eq!(std::fs::read(folder.join("x/y")).unwrap(), b"1");
         assert_eq!(std::fs::read_dir(home.path().join("a")).unwrap().count(), 1);
+    }
+    #[tokio::test]
+    async fn a_secret_file_is_the_groups_as_well() {
+        use std::os::unix::fs::MetadataExt;
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("keys");
+        // Its own group: any user may give a file to that.
+        let group = std::fs::metadata(home.path()).unwrap().gid();
+        let item = KeyToPath {
+            key: "k".into(),
+            path: "id_rsa".into(),
+            mode: Some(0o400),
+        };
+        let twice = KeyToPath {
+            path: "copy".into(),
+            mode: None,
+            ..item.clone()
+        };
+        let data = Some([("k".to_string(), b"1".to_vec())].into());
+        let mut files = Vec::new();
+        let items = Some(vec![item, twice]);
+        pick(data, &items, None, None, "s", &mut files).unwrap();
+        write_folder(&folder, files, Some(i64::from(group)))
+            .await
+            .unwrap();
+        let mode = |name: &str| {
+            let found = std::fs::metadata(folder.join(name)).unwrap();
+            found.permissions().mode() & 0o777
+        };
+        assert_eq!(mode("id_rsa"), 0o440);
+        assert_eq!(mode("copy"), 0o644);
     }
 }
