@@ -50,6 +50,9 @@ export async function startRun(page: Page, runName: string, parameters: Record<s
   return id;
 }
 
+/** Lists either what is in use or what was put away. */
+export const showStored = (page: Page, which: 'Active' | 'Archived') => page.getByRole('radiogroup', { name: 'Active or archived' }).getByText(which).click();
+
 /** A step's card in the graph. Its data-state changes with the run, without a reload. */
 export const node = (page: Page, path: string) => page.locator(`[data-path="${path}"]`);
 

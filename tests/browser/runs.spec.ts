@@ -1,5 +1,5 @@
 // The life of a run as a person sees it: start, colours, logs, outputs, clone, terminate, retry.
-import { expect, fresh, node, openStep, runBadge, startRun, test, uploadPipeline } from './box';
+import { expect, fresh, node, openStep, runBadge, showStored, startRun, test, uploadPipeline } from './box';
 
 test('a run is started from the form and watched to its end without a reload', async ({ user }) => {
   await uploadPipeline(user, fresh('watched'));
@@ -102,7 +102,7 @@ test('runs are archived in bulk and found among the archived', async ({ user }) 
   await user.getByRole('checkbox', { name: `Select ${name}` }).check();
   await user.getByRole('button', { name: 'Archive', exact: true }).click();
   await expect(user.getByText('No run matches')).toBeVisible();
-  await user.getByRole('switch', { name: 'Archived' }).setChecked(true, { force: true });
+  await showStored(user, 'Archived');
   await expect(user.getByRole('link', { name })).toBeVisible();
 });
 

@@ -23,6 +23,9 @@ const optional = <T extends object>(search: T): Partial<T> => search;
 
 const list = (search: Search) => optional({ q: text(search.q), sort: text(search.sort), page: count(search.page) });
 
+const runList = (search: Search) =>
+  optional({ ...list(search), after: text(search.after), size: count(search.size), state: text(search.state), archived: search.archived === true || undefined });
+
 const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, errorComponent: RouteError });
 
 const login = createRoute({
@@ -68,13 +71,7 @@ const pipeline = createRoute({
 const runs = createRoute({
   getParentRoute: () => app,
   path: '/runs',
-  validateSearch: (search: Search) => optional({
-    ...list(search),
-    state: text(search.state),
-    experiment: text(search.experiment),
-    pipeline: text(search.pipeline),
-    archived: search.archived === true || undefined,
-  }),
+  validateSearch: (search: Search) => optional({ ...runList(search), experiment: text(search.experiment) }),
   component: lazyRouteComponent(patient(() => import('./pages/Runs')), 'Runs'),
 });
 const newRun = createRoute({
@@ -102,8 +99,14 @@ const run = createRoute({
 const experiments = createRoute({
   getParentRoute: () => app,
   path: '/experiments',
-  validateSearch: list,
+  validateSearch: (search: Search) => optional({ ...list(search), archived: search.archived === true || undefined }),
   component: lazyRouteComponent(patient(() => import('./pages/Experiments')), 'Experiments'),
+});
+const experiment = createRoute({
+  getParentRoute: () => app,
+  path: '/experiments/$experimentId',
+  validateSearch: runList,
+  component: lazyRouteComponent(patient(() => import('./pages/ExperimentPage')), 'ExperimentPage'),
 });
 const jobs = createRoute({
   getParentRoute: () => app,
@@ -138,7 +141,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, jobs, newJob, job, volumes, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

@@ -1,6 +1,6 @@
 // What pages ask for, by name: live lists of each kind, and the details that only the KFP API has.
 import { useQuery } from '@tanstack/react-query';
-import { useMemo } from 'react';
+import { useEffect, useMemo, useRef } from 'react';
 import { query } from './http';
 import { kfp } from './kfp';
 import { queryClient } from './queryClient';
@@ -11,17 +11,21 @@ import { useWatch, type Live } from './watch';
 export const NAMESPACE = 'kubeflow';
 const group = `/apis/pipelines.kubeflow.org/v2beta1/namespaces/${NAMESPACE}`;
 
-export const useRuns = (): Live<RunObject> => useWatch<RunObject>(`${group}/runs`);
+export const RUNS = `${group}/runs`;
+export const useRuns = (): Live<RunObject> => useWatch<RunObject>(RUNS);
 export const useRunObject = (runId: string): Live<RunObject> =>
-  useWatch<RunObject>(`${group}/runs${query({ fieldSelector: `metadata.name=${runId}` })}`);
+  useWatch<RunObject>(`${RUNS}${query({ fieldSelector: `metadata.name=${runId}` })}`);
 export const useTasks = (runId: string): Live<TaskObject> =>
   useWatch<TaskObject>(`${group}/tasks${query({ labelSelector: `pipeline/runid=${runId}` })}`);
-export const usePipelineObjects = (): Live<NamedObject> => useWatch<NamedObject>(`${group}/pipelines`);
 
 export const useRunDetails = (runId: string) =>
   useQuery({ queryKey: ['run', runId], queryFn: ({ signal }) => kfp.run(runId, signal) });
 export const usePipelines = () =>
   useQuery({ queryKey: ['pipelines'], queryFn: ({ signal }) => kfp.pipelines(signal) });
+export function useLivePipelines() {
+  useFollow('pipelines');
+  return usePipelines();
+}
 export const usePipeline = (id: string | undefined) =>
   useQuery({
     queryKey: ['pipeline', id],
@@ -42,6 +46,25 @@ export const useVersion = (pipeline: string | undefined, version: string | undef
   });
 export const useExperiments = () =>
   useQuery({ queryKey: ['experiments'], queryFn: ({ signal }) => kfp.experiments(signal) });
+export function useLiveExperiments() {
+  useFollow('experiments');
+  return useExperiments();
+}
+export function useLiveExperiment(id: string) {
+  useFollow('experiments');
+  return useQuery({ queryKey: ['experiments', id], queryFn: ({ signal }) => kfp.experiment(id, signal) });
+}
+
+/** The details come from the KFP API; the watch says when they changed. */
+function useFollow(kind: 'pipelines' | 'experiments'): void {
+  const { items } = useWatch<NamedObject>(`${group}/${kind}`);
+  const first = useRef(true);
+  useEffect(() => {
+    if (items === undefined) return;
+    if (!first.current) void queryClient.invalidateQueries({ queryKey: [kind] });
+    first.current = false;
+  }, [items, kind]);
+}
 
 const asked = new Set<string>();
 /** A live list may name a pipeline that is newer than our names: fetch them again, once for each unknown id. */

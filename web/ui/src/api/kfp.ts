@@ -14,6 +14,16 @@ const id = encodeURIComponent;
 
 interface Page {
   next_page_token?: string;
+  total_size?: number;
+}
+
+/** A page of runs: which, in what order, how many, from where on. */
+export interface RunsQuery {
+  experiment_id?: string;
+  filter?: string;
+  sort_by?: string;
+  page_size?: number;
+  page_token?: string;
 }
 
 /** All pages of a list; the box pages at 200. */
@@ -51,10 +61,12 @@ export const kfp = {
     all(`${base}/experiments`, (page: Page & { experiments?: KfpExperiment[] }) => page.experiments, signal),
   createExperiment: (body: { display_name: string; description?: string }) =>
     send<KfpExperiment>('POST', `${base}/experiments`, body),
+  experiment: (experiment: string, signal?: AbortSignal) => getJson<KfpExperiment>(`${base}/experiments/${id(experiment)}`, signal),
   experimentAction: (experiment: string, action: 'archive' | 'unarchive') =>
     send<JsonMap>('POST', `${base}/experiments/${id(experiment)}:${action}`),
   deleteExperiment: (experiment: string) => send('DELETE', `${base}/experiments/${id(experiment)}`),
 
+  runs: (which: RunsQuery, signal?: AbortSignal) => getJson<Page & { runs?: KfpRun[] }>(`${base}/runs${query({ ...which })}`, signal),
   run: (run: string, signal?: AbortSignal) => getJson<KfpRun>(`${base}/runs/${id(run)}`, signal),
   createRun: (body: CreateRunRequest) => send<KfpRun>('POST', `${base}/runs`, body),
   runAction: (run: string, action: 'archive' | 'unarchive' | 'terminate' | 'retry') =>

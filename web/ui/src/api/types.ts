@@ -166,6 +166,7 @@ export interface KfpRun {
   pipeline_version_reference?: { pipeline_id?: string; pipeline_version_id?: string };
   pipeline_spec?: PipelineSpecDoc;
   runtime_config?: { parameters?: JsonMap; pipeline_root?: string };
+  state_history?: { update_time?: string; state?: RunState }[];
   error?: { message?: string };
 }
 

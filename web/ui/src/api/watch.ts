@@ -32,8 +32,12 @@ export function useReconnecting(): boolean {
   return useSyncExternalStore(onTrouble, () => troubled.size > 0);
 }
 
+/** A batch of changes, or `undefined` after a gap: anything may be different now. */
+export type OnChanges = (events: readonly WatchEvent<KubeObject>[] | undefined) => void;
+
 class Watcher {
   viewers = 0;
+  readonly followers = new Set<OnChanges>();
   private abort: AbortController | undefined;
   private lingering: ReturnType<typeof setTimeout> | undefined;
 
@@ -91,6 +95,7 @@ class Watcher {
         if (error instanceof Expired || (error instanceof ApiError && error.status === 410)) {
           // Keep showing the old list until the new one is here.
           await this.list().catch(() => undefined);
+          this.tell(undefined);
           failures += 1;
         } else {
           failures += 1;
@@ -99,6 +104,10 @@ class Watcher {
       }
       await sleep(backoff(failures - 1), signal);
     }
+  }
+
+  private tell(events: Parameters<OnChanges>[0]): void {
+    for (const follower of this.followers) follower(events);
   }
 
   private list(): Promise<Watched<KubeObject>> {
@@ -131,6 +140,7 @@ class Watcher {
         const state = this.state();
         if (state === undefined) return;
         this.client.setQueryData(watchKey(this.path), apply(state, events));
+        this.tell(events);
       }
     } catch (error) {
       // Our own silence timer is no failure, only a reason to open the stream again.
@@ -160,6 +170,15 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
 
 const watchers = new Map<string, Watcher>();
 
+function watcherOf(path: string): Watcher {
+  let watcher = watchers.get(path);
+  if (watcher === undefined) {
+    watcher = new Watcher(path, queryClient);
+    watchers.set(path, watcher);
+  }
+  return watcher;
+}
+
 let hiding: ReturnType<typeof setTimeout> | undefined;
 document.addEventListener('visibilitychange', () => {
   clearTimeout(hiding);
@@ -177,12 +196,7 @@ export interface Live<T> {
 export function useWatch<T extends KubeObject>(path: string | undefined): Live<T> {
   useEffect(() => {
     if (path === undefined) return;
-    let watcher = watchers.get(path);
-    if (watcher === undefined) {
-      watcher = new Watcher(path, queryClient);
-      watchers.set(path, watcher);
-    }
-    const entered = watcher;
+    const entered = watcherOf(path);
     entered.enter();
     return () => entered.leave();
   }, [path]);
@@ -195,4 +209,17 @@ export function useWatch<T extends KubeObject>(path: string | undefined): Live<T
   });
   const items = useMemo(() => (data === undefined ? undefined : ([...data.items.values()] as T[])), [data]);
   return { items, error: items === undefined ? error : null };
+}
+
+/** What changes in a list that is itself too long to hold. True once nothing can be missed any more. */
+export function useChanges(path: string, onChanges: OnChanges): boolean {
+  // One item is enough to learn from which version on to watch.
+  const from = `${path}${path.includes('?') ? '&' : '?'}limit=1`;
+  const { items, error } = useWatch(from);
+  useEffect(() => {
+    const { followers } = watcherOf(from);
+    followers.add(onChanges);
+    return () => void followers.delete(onChanges);
+  }, [from, onChanges]);
+  return items !== undefined || error !== null;
 }

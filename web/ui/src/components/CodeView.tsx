@@ -6,16 +6,23 @@ import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/sea
 import { EditorState } from '@codemirror/state';
 import { EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
 import { Button, Group } from '@mantine/core';
-import { useClipboard } from '@mantine/hooks';
-import { IconCopy, IconDownload } from '@tabler/icons-react';
+import { IconDownload } from '@tabler/icons-react';
 import { useEffect, useMemo, useRef } from 'react';
 import { stringify } from 'yaml';
 import { highlight, look } from './codeLook';
+import { CopyTextButton } from './CopyAs';
 
-export default function CodeView({ value, name, label }: { value: unknown; name: string; label: string }) {
+interface Props {
+  value: unknown;
+  name: string;
+  label: string;
+  /** A command that prints the same. */
+  command?: string;
+}
+
+export default function CodeView({ value, name, label, command }: Props) {
   const text = useMemo(() => (typeof value === 'string' ? value : stringify(value, { lineWidth: 0 })), [value]);
   const host = useRef<HTMLDivElement>(null);
-  const { copy, copied } = useClipboard();
 
   useEffect(() => {
     if (host.current === null) return;
@@ -54,9 +61,8 @@ export default function CodeView({ value, name, label }: { value: unknown; name:
   return (
     <div className="kf-card" style={{ display: 'flex', flexDirection: 'column', flex: 1, minHeight: 320, overflow: 'hidden' }}>
       <Group gap="xs" p={6} justify="flex-end" style={{ borderBottom: '1px solid var(--kf-line)' }}>
-        <Button size="compact-xs" variant="default" leftSection={<IconCopy size={13} aria-hidden />} onClick={() => copy(text)}>
-          {copied ? 'Copied' : 'Copy'}
-        </Button>
+        <CopyTextButton text={text} label="Copy" />
+        {command !== undefined && <CopyTextButton text={command} label="Copy as kubectl command" />}
         <Button size="compact-xs" variant="default" leftSection={<IconDownload size={13} aria-hidden />} onClick={download}>Download</Button>
       </Group>
       <div ref={host} style={{ flex: 1, minHeight: 0, height: '60vh' }} />

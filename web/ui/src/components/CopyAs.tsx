@@ -21,6 +21,16 @@ export function CopyButton({ text, label = 'Copy' }: { text: string; label?: str
   );
 }
 
+/** A button of a toolbar; the pointer shows what will be copied when that is short. */
+export function CopyTextButton({ text, label }: { text: string; label: string }) {
+  const { copy, copied } = useClipboard();
+  return (
+    <Button size="compact-xs" variant="default" leftSection={<IconCopy size={13} aria-hidden />} title={text.length < 200 ? text : undefined} onClick={() => copy(text)}>
+      {copied ? 'Copied' : label}
+    </Button>
+  );
+}
+
 /** The clipboard is not always allowed (plain http on another host): the text is shown too. */
 export function CopyAs({ snippets }: { snippets: Snippet[] }) {
   const [shown, setShown] = useState<Snippet>();

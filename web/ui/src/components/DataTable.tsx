@@ -1,6 +1,7 @@
 // Every list of the box: sortable, paged, selectable; sort and page live in the URL, given and taken through props.
+// It holds all rows and cuts them itself, or is given one page that the box has sorted and cut.
 import { ActionIcon, Box, Checkbox, Group, Table, Text } from '@mantine/core';
-import { IconArrowDown, IconArrowUp, IconArrowsSort, IconChevronLeft, IconChevronRight } from '@tabler/icons-react';
+import { IconArrowDown, IconArrowUp, IconArrowsSort, IconChevronLeft, IconChevronRight, IconChevronsLeft } from '@tabler/icons-react';
 import {
   createPaginatedRowModel,
   createSortedRowModel,
@@ -34,7 +35,19 @@ export interface TableView {
   sort?: string;
   /** From 1. */
   page?: number;
+  /** Where the page begins, when the box cuts: the token that the one before ended with. */
+  after?: string;
 }
+
+/** Rows that are one page of more, sorted and cut by the box. */
+export interface Remote {
+  total: number;
+  /** The token of the next page; none: this is the last. */
+  next?: string;
+}
+
+/** Which token a page was reached from: tokens lead forwards only. */
+const cameFrom = new Map<string, string | undefined>();
 
 interface Props<T> {
   label: string;
@@ -45,6 +58,7 @@ interface Props<T> {
   defaultSort: string;
   onView: (view: TableView) => void;
   pageSize?: number;
+  remote?: Remote;
   empty: ReactNode;
   /** Bulk actions over what is selected; without it there are no checkboxes. */
   bulk?: (selected: T[], clear: () => void) => ReactNode;
@@ -61,12 +75,13 @@ const features = tableFeatures({
 });
 
 export function DataTable<T extends object>({
-  label, rows, columns, rowId, view, defaultSort, onView, pageSize = 50, empty, bulk, rowLabel,
+  label, rows, columns, rowId, view, defaultSort, onView, pageSize = 50, remote, empty, bulk, rowLabel,
 }: Props<T>) {
   const sort = view.sort ?? defaultSort;
   const sorting = useMemo(() => [{ id: sort.replace(/^-/, ''), desc: sort.startsWith('-') }], [sort]);
-  const pages = Math.max(1, Math.ceil(rows.length / pageSize));
-  const page = Math.min(Math.max(1, view.page ?? 1), pages);
+  const total = remote?.total ?? rows.length;
+  const pages = Math.max(1, Math.ceil(total / pageSize));
+  const page = remote === undefined ? Math.min(Math.max(1, view.page ?? 1), pages) : view.after === undefined ? 1 : (view.page ?? 2);
   const pagination = useMemo(() => ({ pageIndex: page - 1, pageSize }), [page, pageSize]);
   const [rowSelection, setRowSelection] = useState<RowSelectionState>({});
 
@@ -90,13 +105,16 @@ export function DataTable<T extends object>({
     onRowSelectionChange: setRowSelection,
     autoResetPageIndex: false,
     enableSortingRemoval: false,
+    manualSorting: remote !== undefined,
+    manualPagination: remote !== undefined,
   });
 
   const visible = table.getRowModel().rows;
   const selected = bulk === undefined ? [] : rows.filter((row) => rowSelection[rowId(row)] === true);
   const allHere = visible.length > 0 && visible.every((row) => row.getIsSelected());
   const someHere = visible.some((row) => row.getIsSelected());
-  const toggleSort = (id: string) => onView({ ...view, sort: sort === id ? `-${id}` : id, page: undefined });
+  const toggleSort = (id: string) => onView({ ...view, sort: sort === id ? `-${id}` : id, page: undefined, after: undefined });
+  const from = (page - 1) * pageSize;
 
   return (
     <Box className="kf-card">
@@ -173,22 +191,42 @@ export function DataTable<T extends object>({
           </Table>
         </Table.ScrollContainer>
       )}
-      {rows.length > pageSize && (
-        <Group justify="space-between" className={classes.pager}>
-          <Text size="sm" c="dimmed">
-            {(page - 1) * pageSize + 1}–{Math.min(page * pageSize, rows.length)} of {rows.length}
+      {(pages > 1 || page > 1) && (
+        <Group justify="space-between" className={classes.pager} component="nav" aria-label={`Pages of ${label.toLowerCase()}`}>
+          <Text size="sm" c="dimmed" role="status">
+            {visible.length === 0 ? 'None' : `${from + 1}–${from + visible.length}`} of {total}
           </Text>
-          <Group gap={4}>
-            <ActionIcon aria-label="Previous page" disabled={page <= 1} onClick={() => onView({ ...view, page: page - 1 })}>
-              <IconChevronLeft size={16} aria-hidden />
-            </ActionIcon>
-            <Text size="sm">Page {page} of {pages}</Text>
-            <ActionIcon aria-label="Next page" disabled={page >= pages} onClick={() => onView({ ...view, page: page + 1 })}>
-              <IconChevronRight size={16} aria-hidden />
-            </ActionIcon>
-          </Group>
+          <Pager view={{ ...view, page }} pages={pages} remote={remote} onView={onView} />
         </Group>
       )}
     </Box>
+  );
+}
+
+function Pager({ view, pages, remote, onView }: { view: TableView & { page: number }; pages: number; remote?: Remote; onView: (view: TableView) => void }) {
+  const { page, after } = view;
+  const last = remote === undefined ? page >= pages : remote.next === undefined;
+  const back = page === 2 || after === undefined || cameFrom.has(after);
+  const forward = () => {
+    if (remote?.next !== undefined) cameFrom.set(remote.next, after);
+    onView({ ...view, page: page + 1, after: remote?.next });
+  };
+  return (
+    <Group gap={4}>
+      <ActionIcon aria-label="First page" disabled={page <= 1} onClick={() => onView({ ...view, page: undefined, after: undefined })}>
+        <IconChevronsLeft size={16} aria-hidden />
+      </ActionIcon>
+      <ActionIcon
+        aria-label="Previous page"
+        disabled={page <= 1 || !back}
+        onClick={() => onView({ ...view, page: page === 2 ? undefined : page - 1, after: after === undefined || page === 2 ? undefined : cameFrom.get(after) })}
+      >
+        <IconChevronLeft size={16} aria-hidden />
+      </ActionIcon>
+      <Text size="sm">Page {page} of {Math.max(page, pages)}</Text>
+      <ActionIcon aria-label="Next page" disabled={last} onClick={forward}>
+        <IconChevronRight size={16} aria-hidden />
+      </ActionIcon>
+    </Group>
   );
 }

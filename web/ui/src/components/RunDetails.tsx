@@ -5,6 +5,7 @@ import type { useNames } from '../api/hooks';
 import type { RunObject } from '../api/types';
 import { dateTime } from '../lib/format';
 import { CopyButton } from './CopyAs';
+import { ExperimentLink } from './runColumns';
 import { StateBadge } from './State';
 import { ValueTable } from './TaskPanel';
 import { Duration } from './Time';
@@ -40,7 +41,7 @@ export function RunDetails({ run, names }: { run: RunObject; names: ReturnType<t
           {run.spec.experimentId !== undefined && (
             <>
               <dt>Experiment</dt>
-              <dd><Link to="/runs" search={{ experiment: run.spec.experimentId }} className="kf-link">{names.experiment(run.spec.experimentId) ?? run.spec.experimentId}</Link></dd>
+              <dd><ExperimentLink id={run.spec.experimentId} names={names} /></dd>
             </>
           )}
           {run.spec.runtimeConfig?.pipelineRoot !== undefined && <><dt>Pipeline root</dt><dd className="kf-mono">{run.spec.runtimeConfig.pipelineRoot}</dd></>}

@@ -29,6 +29,12 @@ export function PipelineLink({ run, names }: { run: RunObject; names: Names }) {
   );
 }
 
+export function ExperimentLink({ id, names }: { id: string; names: Names }) {
+  const name = names.experiment(id);
+  if (name === undefined) return <Text span size="sm" c="dimmed">{id.slice(0, 8)}</Text>;
+  return <Link to="/experiments/$experimentId" params={{ experimentId: id }} className="kf-link">{name}</Link>;
+}
+
 export function runColumns(names: Names): Column<RunObject>[] {
   return [
     { id: 'name', header: 'Run', sortBy: title, cell: (run) => <RunLink run={run} /> },
@@ -45,11 +51,7 @@ export function runColumns(names: Names): Column<RunObject>[] {
       header: 'Experiment',
       sortBy: (run) => names.experiment(run.spec.experimentId) ?? '',
       cell: (run) =>
-        run.spec.experimentId === undefined ? null : (
-          <Link to="/runs" search={{ experiment: run.spec.experimentId }} className="kf-link">
-            {names.experiment(run.spec.experimentId) ?? run.spec.experimentId.slice(0, 8)}
-          </Link>
-        ),
+        run.spec.experimentId === undefined ? null : <ExperimentLink id={run.spec.experimentId} names={names} />,
       minor: true,
     },
     { id: 'duration', header: 'Duration', sortBy: (run) => runtime(run, Date.now()), cell: (run) => <Duration from={run.status?.startTime} to={run.status?.finishTime} />, width: 110, minor: true },

@@ -67,7 +67,7 @@ describe('logs', () => {
 describe('old links', () => {
   it('lead to the same thing here', () => {
     expect(fromOldHash('#/runs/details/abc')).toBe('/runs/abc');
-    expect(fromOldHash('#/experiments/details/e')).toBe('/runs?experiment=e');
+    expect(fromOldHash('#/experiments/details/e')).toBe('/experiments/e');
     expect(fromOldHash('#/pipelines/details/p/version/v')).toBe('/pipelines/p?version=v');
     expect(fromOldHash('#token=x')).toBeUndefined();
     expect(fromOldHash('')).toBeUndefined();

@@ -9,7 +9,7 @@ export function fromOldHash(hash: string): string | undefined {
     if (word !== 'details' || id === undefined) return undefined;
     const safe = encodeURIComponent(decodeURIComponent(id));
     if (kind === 'runs') return `/runs/${safe}`;
-    if (kind === 'experiments') return `/runs?experiment=${safe}`;
+    if (kind === 'experiments') return `/experiments/${safe}`;
     return versionWord === 'version' && version !== undefined
       ? `/pipelines/${safe}?version=${encodeURIComponent(decodeURIComponent(version))}`
       : `/pipelines/${safe}`;

@@ -89,7 +89,7 @@ function JobView({ kind, job }: { kind: JobKind; job: JobObject }) {
             <Button variant="default" onClick={() => set({ edit: search.edit ? undefined : true })}>{search.edit ? 'Stop editing' : 'Edit'}</Button>
           </Group>
           <Suspense fallback={<Loading what="the YAML" />}>
-            {search.edit ? <Edit job={job} onDone={() => set({ edit: undefined })} /> : <CodeView value={job} name={name} label="YAML of the job" />}
+            {search.edit ? <Edit job={job} onDone={() => set({ edit: undefined })} /> : <CodeView value={job} name={name} label="YAML of the job" command={`kubectl -n ${ns} get ${kind.kind.toLowerCase()} ${name} -o yaml`} />}
           </Suspense>
         </Tabs.Panel>
       </Tabs>

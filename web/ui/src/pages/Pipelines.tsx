@@ -2,9 +2,8 @@
 import { Button, CloseButton, Group, Text, TextInput } from '@mantine/core';
 import { IconPlayerPlay, IconSearch, IconUpload } from '@tabler/icons-react';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useEffect, useMemo, useRef } from 'react';
-import { usePipelineObjects, usePipelines, useRuns } from '../api/hooks';
-import { queryClient } from '../api/queryClient';
+import { useMemo } from 'react';
+import { useLivePipelines, useRuns } from '../api/hooks';
 import type { KfpPipeline, RunObject } from '../api/types';
 import { DataTable, type Column } from '../components/DataTable';
 import { Empty, Loading, Page, Problem } from '../components/Page';
@@ -17,18 +16,6 @@ import { LinkButton } from '../components/LinkButton';
 
 const route = getRouteApi('/app/pipelines');
 const nameOf = (pipeline: KfpPipeline) => pipeline.display_name ?? pipeline.name ?? pipeline.pipeline_id;
-
-/** The details come from the KFP API; the watch says when they changed. */
-function useLivePipelines() {
-  const { items } = usePipelineObjects();
-  const first = useRef(true);
-  useEffect(() => {
-    if (items === undefined) return;
-    if (!first.current) void queryClient.invalidateQueries({ queryKey: ['pipelines'] });
-    first.current = false;
-  }, [items]);
-  return usePipelines();
-}
 
 export function Pipelines() {
   const search = route.useSearch();

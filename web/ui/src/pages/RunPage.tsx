@@ -9,6 +9,7 @@ import type { KfpRun, RunObject, TaskObject } from '../api/types';
 import { Loading, Page, Problem } from '../components/Page';
 import { RunActionBar } from '../components/RunActionBar';
 import { RunDetails } from '../components/RunDetails';
+import { ExperimentLink } from '../components/runColumns';
 import { RunOutputs } from '../components/RunOutputs';
 import { Split } from '../components/Split';
 import { StateBadge } from '../components/State';
@@ -97,7 +98,7 @@ function RunView({ run, tasks, details }: { run: RunObject; tasks: TaskObject[];
             )}
             {run.spec.experimentId !== undefined && names.experiment(run.spec.experimentId) !== undefined && (
               <>
-                {' '}in <Link to="/runs" search={{ experiment: run.spec.experimentId }} className="kf-link">{names.experiment(run.spec.experimentId)}</Link>
+                {' '}in <ExperimentLink id={run.spec.experimentId} names={names} />
               </>
             )}
             {isArchived(run) && ' · archived'}
