@@ -41,6 +41,7 @@ packages() {
   command -v curl >/dev/null || missing+=(curl)
   command -v node >/dev/null || missing+=(nodejs npm)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  if wants conformance && ! command -v rclone >/dev/null; then missing+=(rclone); fi
   if wants browser && [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then missing+=(chromium); fi
   [ ${#missing[@]} -eq 0 ] && return
   [ "$(id -u)" -eq 0 ] || die "as root, install: ${missing[*]}"

@@ -81,6 +81,7 @@ class Box:
 
         said = until("the box is ready", 30, ready)
         self.url: str = said["ui"]
+        self.s3: str = said["s3"]
         (self.folder / "kubeconfig").unlink(missing_ok=True)
         self.token = pathlib.Path(said["admin_token_file"]).read_text().strip()
         self.id: str = json.loads((self.data / "box.json").read_text())["id"]
@@ -99,6 +100,17 @@ class Box:
         done = subprocess.run([KUBECTL, "--kubeconfig", config, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
         assert not check or done.returncode == 0, f"kubectl {' '.join(args)}: {done.stderr}{done.stdout}"
         return done.stdout if check else done.stdout + done.stderr
+
+    def cli(self, *args: str, check: bool = True) -> str:
+        """Runs kfbox itself, as the administrator on the box's machine."""
+        done = subprocess.run([binary(), *args, "--data-dir", self.data], capture_output=True, text=True, timeout=60)
+        assert not check or done.returncode == 0, f"kfbox {' '.join(args)}: {done.stderr}{done.stdout}"
+        return done.stdout if check else done.stdout + done.stderr
+
+    def key(self, name: str, *options: str) -> tuple[str, str]:
+        """Makes a key to the S3 endpoint; answers its id and secret."""
+        made = json.loads(self.cli("s3", "key", "create", name, *options, "--output", "json"))
+        return made["accessKey"], made["secretKey"]
 
     def kill9(self) -> None:
         assert self.daemon

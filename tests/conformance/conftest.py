@@ -13,6 +13,7 @@ for name in [n for n in os.environ if n.startswith(("KF_PIPELINES_", "KFBOX_HOST
     del os.environ[name]
 
 from box import ROOT, Box  # noqa: E402
+from s3_client import Key, connect  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "images/quickstart"))
 
@@ -76,3 +77,25 @@ def run(box: Box, client: kfp.Client) -> Callable[..., Ended]:
         return ended
 
     return run
+
+
+@pytest.fixture(scope="session")
+def key(box: Box) -> Key:
+    return box.key("tests")
+
+
+@pytest.fixture(scope="session")
+def s3(box: Box, key: Key) -> Any:
+    return connect(box, key)
+
+
+@pytest.fixture
+def bucket(s3: Any, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A bucket of the test's own, named after it; gone with all its versions at the end."""
+    name = request.node.name.replace("_", "-").split("[")[0][:60].rstrip("-")
+    s3.create_bucket(Bucket=name)
+    yield name
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
+        for entry in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=name, Key=entry["Key"], VersionId=entry["VersionId"])
+    s3.delete_bucket(Bucket=name)

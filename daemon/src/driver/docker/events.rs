@@ -63,6 +63,13 @@ impl Witness {
         self.lock().oom.iter().any(|s| s == id)
     }
 
+    /// Whether there is an explanation for its end by SIGKILL.
+    pub(super) fn knows_why(&self, id: &str) -> bool {
+        let seen = self.lock();
+        let mut known = seen.oom.iter().chain(&seen.signalled);
+        known.any(|s| s == id)
+    }
+
     fn outage(&self, from: jiff::Timestamp, to: jiff::Timestamp) {
         let mut seen = self.lock();
         if seen.outages.len() == KEPT {

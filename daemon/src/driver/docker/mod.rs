@@ -44,8 +44,9 @@ use events::Witness;
 
 /// How long any engine call but start, pull and commit may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How much later than a container's end the engine may tell that it ran out of memory.
-const OOM_NEWS: Duration = Duration::from_millis(150);
+/// How much later than a container's end a busy engine may tell that it ran out of memory, and how often we look.
+const OOM_NEWS: Duration = Duration::from_secs(1);
+const OOM_LOOK: Duration = Duration::from_millis(20);
 /// Starts that run at once per CPU: more only make each other slow inside the engine.
 const STARTS_PER_CPU: usize = 2;
 
@@ -219,7 +220,7 @@ fn ended_by_sigkill(inspect: &ContainerInspectResponse) -> bool {
     state.exit_code == Some(137)
         && state.oom_killed != Some(true)
         && state.running != Some(true)
-        && age.is_ok_and(|age| age.as_secs() < 1)
+        && age.is_ok_and(|age| age.as_secs() < 2)
 }
 
 fn pod_of(labels: &HashMap<String, String>) -> PodId {
@@ -232,6 +233,14 @@ fn pod_of(labels: &HashMap<String, String>) -> PodId {
 }
 
 impl DockerDriver {
+    /// Waits until it is clear who killed a container: someone through the engine, or the kernel for its memory.
+    async fn await_oom_news(&self, id: &str) {
+        let end = tokio::time::Instant::now() + OOM_NEWS;
+        while !self.witness.knows_why(id) && tokio::time::Instant::now() < end {
+            tokio::time::sleep(OOM_LOOK).await;
+        }
+    }
+
     fn observed(&self, inspect: ContainerInspectResponse) -> Observed {
         let id = inspect.id.unwrap_or_default();
         let state = self.state(&id, inspect.state.unwrap_or_default());
@@ -303,8 +312,8 @@ impl Driver for DockerDriver {
         match call("inspect", inspect).await {
             Ok(inspect) => {
                 if ended_by_sigkill(&inspect) {
-                    // The news that it ran out of memory may be on its way.
-                    tokio::time::sleep(OOM_NEWS).await;
+                    self.await_oom_news(inspect.id.as_deref().unwrap_or_default())
+                        .await;
                 }
                 Ok(Some(self.observed(inspect)))
             }

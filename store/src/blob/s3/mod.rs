@@ -1,9 +1,12 @@
 //! The S3 door: [`s3s`] speaks the protocol, this gives it our storage. What is not here answers NotImplemented.
 
 mod access;
+mod assemble;
 mod bucket;
 mod convert;
 mod cors;
+mod delete;
+mod get;
 mod listing;
 pub(crate) mod multipart;
 mod object;
