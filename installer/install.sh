@@ -17,25 +17,27 @@ upgrade or repair: finished work is not done twice, data and settings are kept.
                     another prefix a folder in /var/lib that is named after it)
   --port N          port of the UI and the API, on loopback (default 8080; 0 takes a free one)
   --kube-port N     port of the Kubernetes-shaped API for kubectl, on loopback (default 6443; 0 takes a free one)
+  --s3-port N       port of the S3 endpoint, on loopback (default 9000; 0 takes a free one)
   --no-demo         do not run the quick-start pipeline
   -h, --help        this text
 
-Run again without --data-dir or --port, it keeps what was chosen before. To remove: kfbox-uninstall.
+Run again without --data-dir or the ports, it keeps what was chosen before. To remove: kfbox-uninstall.
 USAGE
 }
 
 parse_options() {
-    PREFIX=/usr/local DATA_DIR='' PORT='' KUBE_PORT='' DEMO=1
+    PREFIX=/usr/local DATA_DIR='' PORT='' KUBE_PORT='' S3_PORT='' DEMO=1
     while [ $# -gt 0 ]; do
         case $1 in
         --no-demo) DEMO=0 ;;
-        --prefix | --data-dir | --port | --kube-port)
+        --prefix | --data-dir | --port | --kube-port | --s3-port)
             [ -n "${2:-}" ] || die "$1 needs a value" "$0 --help"
             case $1 in
             --prefix) PREFIX=$2 ;;
             --data-dir) DATA_DIR=$2 ;;
             --port) PORT=$2 ;;
             --kube-port) KUBE_PORT=$2 ;;
+            --s3-port) S3_PORT=$2 ;;
             esac
             shift
             ;;
@@ -50,18 +52,25 @@ parse_options() {
     CONFIG=$(default_config "$PREFIX")
     UNIT_DIR=/etc/systemd/system
     # What the command line does not say: as before, else the default.
-    DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT KUBE_PORT_GIVEN=$KUBE_PORT
+    DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT KUBE_PORT_GIVEN=$KUBE_PORT S3_PORT_GIVEN=$S3_PORT
     DATA_DIR=${DATA_DIR:-$(setting data_dir)}
     DATA_DIR=$(readlink -m "${DATA_DIR:-/var/lib/$NAME}")
     PORT=${PORT:-$(setting port)}
     PORT=${PORT:-8080}
     KUBE_PORT=${KUBE_PORT:-$(setting kube_port)}
     KUBE_PORT=${KUBE_PORT:-6443}
-    [[ $PORT =~ ^[0-9]+$ && $PORT -le 65535 ]] || die "--port $PORT is not a port number" "$0 --help"
-    [[ $KUBE_PORT =~ ^[0-9]+$ && $KUBE_PORT -le 65535 ]] || die "--kube-port $KUBE_PORT is not a port number" "$0 --help"
+    S3_PORT=${S3_PORT:-$(setting s3_port)}
+    S3_PORT=${S3_PORT:-9000}
+    port_number --port "$PORT"
+    port_number --kube-port "$KUBE_PORT"
+    port_number --s3-port "$S3_PORT"
     [[ $PREFIX$DATA_DIR =~ ^[A-Za-z0-9/._+-]+$ ]] ||
         die "--prefix and --data-dir may have letters, digits and / . _ + - only" "choose other folders"
     [ "$(dirname "$DATA_DIR")" != / ] || die "--data-dir $DATA_DIR is a top-level folder" "choose one such as /var/lib/kfbox"
+}
+
+port_number() {
+    [[ $2 =~ ^[0-9]+$ && $2 -le 65535 ]] || die "$1 $2 is not a port number" "$0 --help"
 }
 
 # A setting as the installed config file has it, or nothing.
@@ -92,6 +101,7 @@ check_machine() {
     check_memory
     check_port "$PORT" "$PREFIX/bin/kfbox" --port
     check_port "$KUBE_PORT" "$PREFIX/bin/kfbox" --kube-port
+    check_port "$S3_PORT" "$PREFIX/bin/kfbox" --s3-port
 }
 
 build_images() {
@@ -192,12 +202,13 @@ install_config() {
     if [ -e "$CONFIG" ]; then
         cp "$CONFIG" "$new"
     else
-        DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT KUBE_PORT_GIVEN=$KUBE_PORT
+        DATA_DIR_GIVEN=$DATA_DIR PORT_GIVEN=$PORT KUBE_PORT_GIVEN=$KUBE_PORT S3_PORT_GIVEN=$S3_PORT
         [ -z "${DOCKER_HOST:-}" ] || sed -i "s|^docker_host = .*|docker_host = \"$DOCKER_HOST\"|" "$new"
     fi
     [ -z "$DATA_DIR_GIVEN" ] || sed -i "s|^data_dir = .*|data_dir = \"$DATA_DIR\"|" "$new"
     [ -z "$PORT_GIVEN" ] || sed -i "s|^port = .*|port = $PORT|" "$new"
     [ -z "$KUBE_PORT_GIVEN" ] || sed -i "s|^kube_port = .*|kube_port = $KUBE_PORT|" "$new"
+    [ -z "$S3_PORT_GIVEN" ] || sed -i "s|^s3_port = .*|s3_port = $S3_PORT|" "$new"
     put "$new" "$CONFIG" 0644
     if [ "$CHANGED" = 1 ]; then
         detail "settings in $CONFIG"

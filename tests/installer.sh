@@ -84,7 +84,7 @@ busy_port() {
 s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); time.sleep(600)'; }
   holder=$HOLDER_PID
   read -r port <&"${HOLDER[0]}"
-  check 'a port that is taken is refused' fails install_sh --no-demo --kube-port 0 --port "$port"
+  check 'a port that is taken is refused' fails install_sh --no-demo --kube-port 0 --s3-port 0 --port "$port"
   check '... with who holds it' said "port $port is taken by process $holder"
   check '... and what to do' said 'choose another with --port'
   check '... before anything was put in place' not test -e "$prefix"
@@ -94,7 +94,7 @@ s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True
 
 installs() {
   local pid id box
-  check 'it installs' succeeds install_sh --no-demo --port 0 --kube-port 0
+  check 'it installs' succeeds install_sh --no-demo --port 0 --kube-port 0 --s3-port 0
   check '... and prints a login link' said '/login#token='
   check '... into the prefix' test -x "$prefix/bin/kfbox"
   check 'the box is healthy' healthy
@@ -121,7 +121,7 @@ installs() {
   check '... which stays' test -e "$data/box.json"
   check '... no container or network stays' no_containers "$id"
 
-  check 'it is installed over its old data' succeeds install_sh --no-demo --port 0 --kube-port 0
+  check 'it is installed over its old data' succeeds install_sh --no-demo --port 0 --kube-port 0 --s3-port 0
   check '... and is the same box' test "$(json "$data/box.json" id)" = "$id"
   check 'it is removed with its data' succeeds uninstall_sh --purge
   check '... nothing is left' nothing_left

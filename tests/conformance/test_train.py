@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from box import ROOT, Box, docker, until
+from s3_client import connect
 
 PROGRAMS = pathlib.Path(__file__).parent / "train"
 CASES = ROOT.parent / "shared/conformance"
@@ -26,6 +27,7 @@ RULES = {
     "ghcr.io/kubeflow/training-v1/xgboost-dist-iris*": "kfbox-test/science:1",
     "ghcr.io/kubeflow/training-v1/jaxjob-simple*": "kfbox-test/science:1",
     "registry.baidubce.com/paddlepaddle/paddle:*": "kfbox-test/paddle:1",
+    "lightbend/ml-tf-recommender:*": "kfbox-test/recommender:1",
 }
 CONFIG = "".join(f'[[image_rules]]\npattern = "{pattern}"\nimage = "{image}"\n' for pattern, image in RULES.items())
 
@@ -173,6 +175,27 @@ def test_upstream_sample_as_written(lab: Lab, path: str) -> None:
     log = "".join(lab.log(pod) for pod in lab.pods(made))
     assert "accuracy=" in log or "Distributed training completed" in log, log[-3000:]
     lab.delete(made)
+
+
+def test_the_recommender_trains_from_the_object_store_and_exports_to_it(lab: Lab) -> None:
+    """The mission's TFJob as it is written: its Secret is the one that the box keeps beside a key of that name."""
+    file = CASES / "mission/tfjob-recommender.yaml"
+    if not file.exists():
+        pytest.skip(f"{file} is not here")
+    sample = yaml.safe_load(file.read_text())
+    lab.kubectl("create", "namespace", "boris")
+    s3 = connect(lab.box, lab.box.key("minioaccess", "--namespace", "boris"))
+    for name in ("data", "models"):
+        s3.create_bucket(Bucket=name)
+    # Everyone buys the products of their own parity.
+    rows = [f"{user},{product},{int(user % 2 == product % 2)}" for user in range(30) for product in range(20)]
+    s3.put_object(Bucket="data", Key="recommender/transactions.csv", Body="\n".join(["user,product,bought", *rows]).encode())
+    made = lab.apply(sample)
+    lab.wait(made, namespace="boris")
+    assert min(lab.accuracy(made, "boris").values()) >= 0.95
+    exported = [entry["Key"] for entry in s3.list_objects_v2(Bucket="models")["Contents"]]
+    assert "recommender/1/saved_model.pb" in exported and any("variables.data" in key for key in exported), exported
+    lab.delete(made, "boris")
 
 
 def claim(name: str) -> dict:
