@@ -125,6 +125,7 @@ unit() {
 }
 
 integration() {
+  export KFBOX_TEST_PYTHON=$venv/bin/python
   part integration rust_tests -p kfbox-tests
 }
 
@@ -173,7 +174,7 @@ main() {
   trap cleanup EXIT
   packages
   engine
-  if wants conformance || wants installer; then python_env; fi
+  if wants integration || wants conformance || wants installer; then python_env; fi
   build
   for p in "${parts[@]}"; do "$p"; done
   printf '\n%s passed, %s failed\n' "$passed" "$failed"

@@ -140,7 +140,7 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(kfbox_web::serve(s3_listener, None, s3_router, async move {
         s3_stop.cancelled().await;
     }));
-    tokio::spawn(housekeeping(ctx.blobs.clone(), stop.clone()));
+    tokio::spawn(housekeeping(ctx.clone(), stop.clone()));
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
     let ui = format!("http://127.0.0.1:{port}");
@@ -270,16 +270,22 @@ const DEFAULT_BUCKET: &str = "mlpipeline";
 /// Between two rounds of housekeeping.
 const ROUND: Duration = Duration::from_secs(3600);
 
-/// Applies life-cycle rules and removes bytes that nothing names, at the start and every hour.
-async fn housekeeping(blobs: Blobs, stop: tokio_util::sync::CancellationToken) {
+/// Applies life-cycle rules and removes what nobody needs, at the start and every hour.
+async fn housekeeping(ctx: Ctx, stop: tokio_util::sync::CancellationToken) {
     loop {
-        if let Err(e) = blobs.expire().await {
+        if let Err(e) = environment::collect(&ctx).await {
+            tracing::warn!(
+                context = e.context,
+                "unused environments were not removed: {e}"
+            );
+        }
+        if let Err(e) = ctx.blobs.expire().await {
             tracing::warn!(
                 context = e.context,
                 "life-cycle rules were not applied: {e}"
             );
         }
-        if let Err(e) = blobs.sweep().await {
+        if let Err(e) = ctx.blobs.sweep().await {
             tracing::warn!(context = e.context, "the byte store was not swept: {e}");
         }
         tokio::select! {

@@ -1,6 +1,12 @@
-//! Small pipelines of shell steps in `kfbox/base:1`, as the SDK would compile them. What people write is compiled
-//! by the real SDK in the conformance tests; here a step must cost nothing but its container.
+//! Small pipelines of shell steps in `kfbox/base:1`, as the SDK would compile them: a step must cost nothing but its
+//! container. And the quick-start, which the real SDK compiles.
 
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 /// A step that runs a shell script.
@@ -114,4 +120,37 @@ pub fn pipeline(name: &str, steps: &[Step]) -> Value {
         "pipeline_spec": spec,
         "platform_spec": {"platforms": {"kubernetes": {"deploymentSpec": {"executors": platform}}}},
     })
+}
+
+/// The quick-start, compiled by the SDK of the tests' own environment.
+///
+/// # Errors
+/// When that environment is not there (`tests/run.sh integration` makes it).
+pub fn quick_start() -> Result<Value> {
+    const COMPILE: &str = "
+import json, sys, tempfile, yaml
+from digits import digits
+from kfp import compiler
+with tempfile.NamedTemporaryFile(suffix='.yaml') as file:
+    compiler.Compiler().compile(digits, file.name)
+    json.dump(next(yaml.safe_load_all(open(file.name))), sys.stdout)
+";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the repository")?;
+    let python = match std::env::var_os("KFBOX_TEST_PYTHON") {
+        Some(python) => PathBuf::from(python),
+        None => root.join("target/tests/venv/bin/python"),
+    };
+    let done = Command::new(&python)
+        .args(["-W", "ignore", "-c", COMPILE])
+        .env("PYTHONPATH", root.join("images/quickstart"))
+        .output()
+        .with_context(|| format!("{}: tests/run.sh integration makes it", python.display()))?;
+    let why = String::from_utf8_lossy(&done.stderr).into_owned();
+    ensure!(
+        done.status.success(),
+        "the quick-start does not compile: {why}"
+    );
+    Ok(serde_json::from_slice(&done.stdout)?)
 }

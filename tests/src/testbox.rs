@@ -52,6 +52,8 @@ pub struct Options {
     pub engine: Engine,
     /// The daemon, when it is another than [`binary`] says.
     pub binary: Option<PathBuf>,
+    /// Its config file.
+    pub config: String,
 }
 
 /// A box, gone with all it made when dropped.
@@ -84,6 +86,7 @@ impl TestBox {
     /// When it does not come up, with its log.
     pub fn with(options: Options) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kfbox-test-").tempdir()?;
+        fs::write(folder.path().join("config.toml"), options.config)?;
         let mut this = Self {
             data: folder.path().join("data"),
             client: Client::new("", ""),
@@ -104,6 +107,8 @@ impl TestBox {
             .arg(format!("--as={ADDRESS_SPACE}"))
             .arg(&self.binary)
             .arg("serve")
+            .arg("--config")
+            .arg(self.folder.path().join("config.toml"))
             .arg("--data-dir")
             .arg(&self.data)
             .args([

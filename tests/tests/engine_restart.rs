@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kfbox_tests::{
     Options, TestBox,
     engine::{Engine, OwnEngine},
-    pipeline::{Step, pipeline},
+    pipeline::{Step, pipeline, quick_start},
     seconds, text, until,
 };
 use rand::Rng;
@@ -40,7 +40,46 @@ fn finished(b: &TestBox, run: &str) -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-fn outage(signal: &str) -> Result<()> {
+/// Takes the engine away after a random while, and brings it back. Returns what had finished before.
+fn outage(
+    b: &TestBox,
+    own: &mut OwnEngine,
+    signal: &str,
+    run: &str,
+) -> Result<BTreeMap<String, String>> {
+    let pause = rand::rng().random_range(200..5_000);
+    println!("{signal} {pause} ms after the run was made, or after the last outage");
+    sleep(Duration::from_millis(pause));
+    let before = finished(b, run)?;
+    own.down(signal)?;
+    // The box itself answers, and says that it waits.
+    assert_eq!(b.client.get("/apis/v2beta1/healthz")?.status, 200);
+    let state = text(&b.run_object(run)?, "/status/state").to_string();
+    assert!(
+        ["PENDING", "RUNNING", "SUCCEEDED"].contains(&&*state),
+        "{state}"
+    );
+    own.up()?;
+    Ok(before)
+}
+
+/// The run ends well, and no step that had finished has run again.
+fn ends_well(
+    b: &TestBox,
+    run: &str,
+    steps: usize,
+    before: impl IntoIterator<Item = (String, String)>,
+) -> Result<()> {
+    b.succeeded(run, seconds(180))?;
+    let after = finished(b, run)?;
+    assert_eq!(after.len(), steps);
+    for (name, attempts) in before {
+        assert_eq!(after.get(&name), Some(&attempts), "{name} had finished");
+    }
+    b.no_containers()
+}
+
+fn outages(signal: &str) -> Result<()> {
     let mut own = OwnEngine::start()?;
     own.take_images(&Engine::default(), &["kfbox/base:1", "kfbox/busybox:1"])?;
     let b = TestBox::with(Options {
@@ -49,39 +88,51 @@ fn outage(signal: &str) -> Result<()> {
     })?;
     for _ in 0..2 {
         let run = b.run(&pipeline("outage", &chain()))?;
-        let pause = rand::rng().random_range(200..5_000);
-        println!("{signal} {pause} ms after the run was made");
-        sleep(Duration::from_millis(pause));
-        let before = finished(&b, &run)?;
-        own.down(signal)?;
-        // The box itself answers, and says that it waits.
-        assert_eq!(b.client.get("/apis/v2beta1/healthz")?.status, 200);
-        let state = text(&b.run_object(&run)?, "/status/state").to_string();
-        assert!(
-            ["PENDING", "RUNNING", "SUCCEEDED"].contains(&&*state),
-            "{state}"
-        );
-        own.up()?;
-        b.succeeded(&run, seconds(90))?;
-        let after = finished(&b, &run)?;
-        assert_eq!(after.len(), chain().len());
-        for (name, attempts) in before {
-            assert_eq!(after.get(&name), Some(&attempts), "{name} had finished");
-        }
-        b.no_containers()?;
+        let before = outage(&b, &mut own, signal, &run)?;
+        ends_well(&b, &run, chain().len(), before)?;
     }
+    drop(b);
+    Ok(())
+}
+
+/// The engine goes away several times, and comes back.
+#[test]
+fn the_quick_start_ends_as_it_would_have() -> Result<()> {
+    let spec = quick_start()?;
+    // The test's own engine has no way to a package index: a box on the machine's installs the packages.
+    let first = TestBox::start()?;
+    first.succeeded(&first.run(&spec)?, seconds(240))?;
+    let images = format!("kfbox/env-{}", first.id);
+    let image =
+        first
+            .engine
+            .output(&["images", "--format", "{{.Repository}}:{{.Tag}}", &images])?;
+    let mut own = OwnEngine::start()?;
+    own.take_images(&first.engine, &[&image, "kfbox/busybox:1"])?;
+    drop(first);
+    let b = TestBox::with(Options {
+        engine: own.engine(),
+        config: format!("[[image_rules]]\npattern = \"python:3.11\"\nimage = \"{image}\"\n"),
+        ..Options::default()
+    })?;
+    let run = b.run(&spec)?;
+    let mut before = Vec::new();
+    for signal in ["TERM", "KILL", "KILL"] {
+        before.extend(outage(&b, &mut own, signal, &run)?);
+    }
+    ends_well(&b, &run, 8, before)?;
     drop(b);
     Ok(())
 }
 
 #[test]
 fn stopped_in_order() -> Result<()> {
-    outage("TERM")
+    outages("TERM")
 }
 
 #[test]
 fn killed() -> Result<()> {
-    outage("KILL")
+    outages("KILL")
 }
 
 /// Two workers that need each other for some seconds: both go down with the engine, and both are run again.

@@ -257,6 +257,10 @@ pub trait Driver: Send + Sync {
     async fn pull(&self, name: &str) -> Result<()>;
     /// Keeps an ended container's file system as an image that runs as the container's image did.
     async fn commit(&self, name: &str, image: &str) -> Result<()>;
+    /// Names of the images of this repository.
+    async fn images(&self, repository: &str) -> Result<Vec<String>>;
+    /// Removes an image that no container uses. One that is gone already is no error.
+    async fn remove_image(&self, name: &str) -> Result<()>;
     /// A namespace's network, made when missing. Remembered until a container cannot be made in it.
     async fn network(&self, namespace: &str) -> Result<Network>;
     /// Removes a namespace's network; fine when it is absent.

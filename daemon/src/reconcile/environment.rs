@@ -1,9 +1,11 @@
 //! The environment room: runs a set-up script in an image once, and keeps the outcome as one more image layer.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 use kfbox_store::{
-    Code, Event, Kind, Object, Ref, Result,
+    Code, Event, Kind, Object, Ref, Result, Selector,
     kinds::{
         core::{COMMIT_IMAGE, POD, Phase, PodStatus, reason},
         environment::{ENVIRONMENT, EnvironmentPhase, EnvironmentSpec, EnvironmentStatus},
@@ -26,6 +28,10 @@ use crate::{
 const MAX_ATTEMPTS: u32 = 5;
 /// Lines of the build's log that go into its message.
 const TAIL: usize = 6;
+/// How exactly the last use is known.
+const HOUR: Duration = Duration::from_secs(3600);
+/// An environment that no step has asked for this long goes.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The container's name.
 const SETUP: &str = "setup";
 
@@ -74,6 +80,7 @@ impl Reconciler for Environments {
 
     async fn reconcile(&self, key: &Ref) -> Result<Action> {
         let Some(object) = self.0.store.get(key).await? else {
+            remove_images(&self.0).await?;
             return Ok(Action::Wait);
         };
         let spec: EnvironmentSpec = object.spec()?;
@@ -82,11 +89,7 @@ impl Reconciler for Environments {
             return Ok(Action::Wait);
         }
         let name = &object.metadata.name;
-        let image = format!(
-            "kfbox/env-{}:{}",
-            self.0.box_id,
-            name.trim_start_matches("env-")
-        );
+        let image = format!("{}:{}", repository(&self.0), tag(name));
         if status.pod_name.is_empty() {
             status.pod_name = format!("{name}-{}", status.attempt);
             return self.start(&object, &spec, status, &image).await;
@@ -132,6 +135,66 @@ impl Reconciler for Environments {
             .await?;
         Ok(Action::Wait)
     }
+}
+
+/// Of the images that environments become.
+fn repository(ctx: &Ctx) -> String {
+    format!("kfbox/env-{}", ctx.box_id)
+}
+
+fn tag(name: &str) -> &str {
+    name.trim_start_matches("env-")
+}
+
+/// Notes that a step asks for it, once an hour.
+///
+/// # Errors
+/// When its status cannot be read.
+pub fn note_use(object: &mut Object) -> Result<()> {
+    let mut status: EnvironmentStatus = object.status()?;
+    if age(status.last_used.as_deref()).is_none_or(|age| age > HOUR) {
+        status.last_used = Some(now());
+        object.set("status", &status)?;
+    }
+    Ok(())
+}
+
+fn age(since: Option<&str>) -> Option<Duration> {
+    let since: jiff::Timestamp = since?.parse().ok()?;
+    Duration::try_from(jiff::Timestamp::now().duration_since(since)).ok()
+}
+
+/// Deletes environments that no step has asked for in a long time, and images that belong to none.
+///
+/// # Errors
+/// When the store or the engine does not answer.
+pub async fn collect(ctx: &Ctx) -> Result<()> {
+    let all = ctx.store.list(&ENVIRONMENT, Selector::default()).await?;
+    for object in all.items {
+        let status: EnvironmentStatus = object.status()?;
+        let since = status.last_used.or(status.finish_time);
+        if let Some(key) = object.reference()
+            && age(since.as_deref()).is_some_and(|age| age > UNUSED)
+        {
+            tracing::info!(environment = key.name, "removing it: not used for long");
+            ctx.store.delete(&key).await?;
+        }
+    }
+    remove_images(ctx).await
+}
+
+/// Removes images of the box that no environment, of any namespace, stands for.
+async fn remove_images(ctx: &Ctx) -> Result<()> {
+    // Images first: what is built meanwhile has its environment by the time we ask for those.
+    let images = ctx.driver.images(&repository(ctx)).await?;
+    let kept = ctx.store.list(&ENVIRONMENT, Selector::default()).await?;
+    for image in images {
+        let named = |o: &Object| image.rsplit(':').next() == Some(tag(&o.metadata.name));
+        if !kept.items.iter().any(named) {
+            ctx.driver.remove_image(&image).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Environments {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Column, Error, Kind, Object, Result};
 
-/// An image with a script's effects kept as one more layer. Its name is a digest of both.
+/// An image with a script's effects kept as one more layer. Its name is a digest of both. It goes, image and all, when
+/// it is deleted, or when no step has asked for it for a month.
 pub static ENVIRONMENT: Kind = Kind {
     group: "kfbox.dev",
     version: "v1alpha1",
@@ -18,6 +19,7 @@ pub static ENVIRONMENT: Kind = Kind {
     columns: &[
         Column::path("Base", ".spec.image"),
         Column::path("Status", ".status.phase"),
+        Column::path("Last used", ".status.lastUsed"),
     ],
     ..Kind::BASE
 };
@@ -69,6 +71,9 @@ pub struct EnvironmentStatus {
     /// When it was finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_time: Option<String>,
+    /// When a step last asked for it, to the hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
     /// Builds tried.
     pub attempt: u32,
 }

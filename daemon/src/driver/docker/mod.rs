@@ -503,6 +503,25 @@ impl Driver for DockerDriver {
             .map_err(|e| translate("commit", e))
     }
 
+    async fn images(&self, repository: &str) -> Result<Vec<String>> {
+        let filters = HashMap::from([("reference", vec![repository])]);
+        let options = query::ListImagesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let found = call("images", self.docker()?.list_images(Some(options))).await?;
+        Ok(found.into_iter().flat_map(|i| i.repo_tags).collect())
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<()> {
+        let removed = self
+            .docker()?
+            .remove_image(name, None::<query::RemoveImageOptions>, None);
+        match call("remove image", removed).await {
+            Err(e) if !is(&e, Code::NotFound) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     async fn network(&self, namespace: &str) -> Result<Network> {
         if let Some(network) = self.networks().get(namespace) {
             return Ok(network.clone());

@@ -39,7 +39,10 @@ use crate::{
         pip::PipSetup,
         resolve,
     },
-    reconcile::{environment::environment, pod::new_pod},
+    reconcile::{
+        environment::{environment, note_use},
+        pod::new_pod,
+    },
 };
 
 /// Folders that upstream gives every step to write to, beside the schemes' own.
@@ -165,7 +168,7 @@ impl Tasks {
                     let stale = status.phase == EnvironmentPhase::Failed
                         && status.finish_time.as_ref().is_some_and(|t| *t < since);
                     if !stale {
-                        return Ok(existing);
+                        return txn.modify(&at, note_use);
                     }
                     txn.delete(&at, Propagation::Cascade)?;
                 }

@@ -17,7 +17,7 @@ from minio import Minio
 client = Minio(os.environ["MINIO_URL"], os.environ["MINIO_KEY"], os.environ["MINIO_SECRET"], secure=False)
 with client.get_object("data", "recommender/transactions.csv") as answer:
     table = pd.read_csv(io.BytesIO(answer.read()))
-users, products = table.user.max() + 1, table["product"].max() + 1
+users, products = int(table.user.max()) + 1, int(table["product"].max()) + 1
 
 tf.keras.utils.set_random_seed(7)
 user, product = tf.keras.Input((1,), name="users"), tf.keras.Input((1,), name="products")
