@@ -1,5 +1,5 @@
 //! The pod room and the scheduler on the machine's Docker, with a store of their own: what Pods of several
-//! containers do there. Needs the images of `images/build.sh`.
+//! containers do there, and what is removed. Needs the images of `images/build.sh`.
 
 use std::{
     future::Future,
@@ -11,7 +11,10 @@ use futures::{StreamExt, TryStreamExt};
 use kfbox_store::{
     Object, Ref, Store,
     blob::{Blobs, s3::Keyring},
-    kinds::core::{GANG, NAMESPACE, POD, POOLED, PodStatus, SANDBOX},
+    kinds::{
+        core::{GANG, NAMESPACE, POD, POOLED, PodStatus, SANDBOX},
+        environment::{ENVIRONMENT, EnvironmentPhase, EnvironmentSpec, EnvironmentStatus},
+    },
 };
 use kfbox_web::LogOptions;
 use serde_json::{Value, json};
@@ -24,7 +27,7 @@ use crate::{
     images::Images,
     metrics::Metrics,
     pipeline::Specs,
-    reconcile::{Ctx, gc, schedule},
+    reconcile::{Ctx, environment, gc, schedule},
 };
 
 const NS: &str = "kubeflow";
@@ -373,6 +376,63 @@ async fn steps_share_sandboxes() {
         // Those that are parked are gone: the next step gets over it.
         b.create("last", spec, &[(SANDBOX, POOLED)]).await;
         b.until("last", |s| s["phase"] == "Succeeded").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn environments_that_nobody_uses_go_with_their_images() {
+    with(|bench| async move {
+        let bench = bench.lock().await;
+        let repository = format!("kfbox/env-{}", bench.box_id);
+        let days_ago = |days: i64| {
+            let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+            Some(at.to_string())
+        };
+        for (name, last_used, finish_time) in [
+            ("old", days_ago(31), days_ago(90)),
+            ("never-used", None, days_ago(31)),
+            ("used", days_ago(29), days_ago(90)),
+            ("new", None, days_ago(0)),
+        ] {
+            let spec = EnvironmentSpec {
+                image: "kfbox/busybox:1".into(),
+                ..EnvironmentSpec::default()
+            };
+            let status = EnvironmentStatus {
+                phase: EnvironmentPhase::Ready,
+                last_used,
+                finish_time,
+                ..EnvironmentStatus::default()
+            };
+            let object = Object::new(&ENVIRONMENT, NS, &format!("env-{name}"));
+            let mut object = object.with_spec(&spec).unwrap();
+            object.set("status", &status).unwrap();
+            bench.store.create(object).await.unwrap();
+        }
+        for tag in ["old", "never-used", "used", "new", "of-nobody"] {
+            let image = format!("{repository}:{tag}");
+            let done = std::process::Command::new("docker")
+                .args(["tag", "kfbox/busybox:1", &image])
+                .status();
+            assert!(done.unwrap().success());
+        }
+        environment::collect(&bench.ctx).await.unwrap();
+        let mut left = bench.ctx.driver.images(&repository).await.unwrap();
+        left.sort();
+        assert_eq!(
+            left,
+            ["new", "used"].map(|tag| format!("{repository}:{tag}"))
+        );
+        let kept = bench
+            .store
+            .list(&ENVIRONMENT, Default::default())
+            .await
+            .unwrap();
+        assert_eq!(kept.items.len(), 2);
+        for image in left {
+            bench.ctx.driver.remove_image(&image).await.unwrap();
+        }
     })
     .await;
 }
