@@ -64,7 +64,13 @@ pub async fn serve(config: Config) -> Result<()> {
     let metrics = Arc::new(Metrics::new(default_memory));
     let driver: Arc<dyn Driver> = Arc::new(DockerDriver::connect(&config.docker_host, &box_id)?);
     let keys = Arc::new(Keyring::new(store.clone(), identity::master_key(&data)?));
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+    let capacity = schedule::Lease {
+        cpu: cpus as f64,
+        memory: default_memory,
+    };
     let ctx = Ctx {
+        leases: Arc::new(schedule::Leases::new(capacity)),
         keys: keys.clone(),
         images: Arc::new(Images::new(driver.clone(), config.rules())),
         blobs,
@@ -106,14 +112,9 @@ pub async fn serve(config: Config) -> Result<()> {
 
     gc::sweep(&ctx).await?;
     let pods = Waker::new();
-    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
-    let capacity = schedule::Lease {
-        cpu: cpus as f64,
-        memory: default_memory,
-    };
     let machine = tokio::task::spawn_blocking(move || Machine::look(capacity)).await?;
     node::report(&store, machine, false).await?;
-    let rooms = rooms(&ctx, &pods, capacity);
+    let rooms = rooms(&ctx, &pods);
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(follow_engine(ctx.clone(), machine, pods, stop.clone()));
     let doors = network::Doors {
@@ -194,7 +195,7 @@ fn context(e: &kfbox_store::Error) -> String {
         .unwrap_or_default()
 }
 
-fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
+fn rooms(ctx: &Ctx, pods: &Waker) -> Vec<Room> {
     let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
         reconciler,
         waker,
@@ -209,7 +210,10 @@ fn rooms(ctx: &Ctx, pods: &Waker, capacity: schedule::Lease) -> Vec<Room> {
             2,
         ),
         room(
-            Arc::new(schedule::Schedule::new(ctx.store.clone(), capacity)),
+            Arc::new(schedule::Schedule::new(
+                ctx.store.clone(),
+                ctx.leases.clone(),
+            )),
             Waker::new(),
             1,
         ),

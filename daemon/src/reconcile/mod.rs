@@ -58,6 +58,8 @@ pub struct Ctx {
     pub metrics: Arc<Metrics>,
     /// The box's id.
     pub box_id: String,
+    /// Who holds what of the box.
+    pub leases: Arc<schedule::Leases>,
     /// Sandboxes that steps share in turn.
     pub pool: Arc<pod::Pool>,
     /// The host's own name servers, for what the box's does not know.

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -36,12 +36,78 @@ pub struct Lease {
     pub memory: u64,
 }
 
+/// Who holds what of the box, as far as is known: live Pods as the change log tells them, rebuilt from the store at
+/// start, and those that are just being made.
+pub struct Leases {
+    capacity: Lease,
+    pods: Mutex<BTreeMap<(String, String), Entry>>,
+}
+
+impl Leases {
+    /// For a box of this size.
+    pub fn new(capacity: Lease) -> Self {
+        Self {
+            capacity,
+            pods: Mutex::default(),
+        }
+    }
+
+    fn pods(&self) -> MutexGuard<'_, BTreeMap<(String, String), Entry>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Binds a Pod that is about to be stored, when nobody waits and it fits: the usual case then costs no second
+    /// write. True means that its share is held: [`Leases::give_back`] it if the Pod is not stored after all.
+    ///
+    /// # Errors
+    /// When the Pod's status cannot be read.
+    pub fn bind_at_once(&self, pod: &mut Object) -> Result<bool> {
+        let (key, entry) = entry(pod, u64::MAX)?;
+        let mut pods = self.pods();
+        if entry.gang.is_some() || pods.contains_key(&key) || pods.values().any(|e| !e.bound) {
+            return Ok(false);
+        }
+        let mut held = Held::default();
+        pods.values().for_each(|e| held.add(e.lease));
+        if held.take(self.capacity, entry.lease).is_err() {
+            return Ok(false);
+        }
+        bind_to_node(pod)?;
+        pods.insert(
+            key,
+            Entry {
+                bound: true,
+                ..entry
+            },
+        );
+        Ok(true)
+    }
+
+    /// Frees the share of a Pod that was not stored after all.
+    pub fn give_back(&self, namespace: &str, name: &str) {
+        self.pods().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}
+
+/// A Pod's place in the queue.
+fn entry(pod: &Object, since: u64) -> Result<((String, String), Entry)> {
+    let spec: PodSpec = pod.spec()?;
+    let (cpu, memory) = pod_requests(&spec);
+    let entry = Entry {
+        lease: Lease { cpu, memory },
+        bound: spec.node_name.is_some(),
+        since,
+        gang: gang(pod),
+        reported: String::new(),
+    };
+    let key = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
+    Ok((key, entry))
+}
+
 /// The room.
 pub struct Schedule {
     store: Store,
-    capacity: Lease,
-    /// Live Pods as the change log tells them; rebuilt from the store at start.
-    pods: Mutex<BTreeMap<(String, String), Entry>>,
+    leases: Arc<Leases>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,17 +130,9 @@ fn gang(pod: &Object) -> Option<(String, usize)> {
 }
 
 impl Schedule {
-    /// For a box of this size.
-    pub fn new(store: Store, capacity: Lease) -> Self {
-        Self {
-            store,
-            capacity,
-            pods: Mutex::default(),
-        }
-    }
-
-    fn pods(&self) -> MutexGuard<'_, BTreeMap<(String, String), Entry>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The room, for these Leases.
+    pub fn new(store: Store, leases: Arc<Leases>) -> Self {
+        Self { store, leases }
     }
 }
 
@@ -202,28 +260,19 @@ impl Reconciler for Schedule {
         if pod.kind != POD.kind {
             return;
         }
-        let key = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
         let live = !event.deleted() && !terminal(pod);
-        let mut pods = self.pods();
+        let mut pods = self.leases.pods();
         if !live {
+            let key = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
             if pods.remove(&key).is_some() {
                 wake(Ref::new(&POD, "", ""));
             }
             return;
         }
-        let spec: PodSpec = match pod.spec() {
-            Ok(spec) => spec,
-            Err(_) => return,
+        let Ok((key, entry)) = entry(pod, event.version) else {
+            return;
         };
-        let bound = spec.node_name.is_some();
-        let (cpu, memory) = pod_requests(&spec);
-        let entry = Entry {
-            lease: Lease { cpu, memory },
-            bound,
-            since: event.version,
-            gang: gang(pod),
-            reported: String::new(),
-        };
+        let bound = entry.bound;
         pods.entry(key)
             .and_modify(|e| e.bound = bound)
             .or_insert(entry);
@@ -233,7 +282,7 @@ impl Reconciler for Schedule {
     }
 
     async fn reconcile(&self, _key: &Ref) -> Result<Action> {
-        let plan = plan(self.capacity, &self.pods());
+        let plan = plan(self.leases.capacity, &self.leases.pods());
         if !plan.bind.is_empty() {
             let bind = plan.bind.clone();
             self.store
@@ -250,7 +299,7 @@ impl Reconciler for Schedule {
                 .await?;
         }
         let news: Vec<_> = {
-            let mut pods = self.pods();
+            let mut pods = self.leases.pods();
             for key in &plan.bind {
                 if let Some(entry) = pods.get_mut(key) {
                     entry.bound = true;
@@ -304,10 +353,11 @@ fn terminal(pod: &Object) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn entry(cpu: f64, bound: bool, since: u64) -> Entry {
+    fn asking(cpu: f64, bound: bool, since: u64) -> Entry {
         Entry {
             lease: Lease {
                 cpu,
@@ -321,6 +371,35 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_is_bound_as_it_is_made_when_it_fits_and_nobody_waits() {
+        let leases = Leases::new(Lease {
+            cpu: 2.0,
+            memory: 1 << 30,
+        });
+        let pod = |name: &str, cpu: &str| {
+            let requests = serde_json::json!({"requests": {"cpu": cpu}});
+            let main = serde_json::json!({"name": "main", "resources": requests});
+            Object::new(&POD, "kubeflow", name)
+                .with_spec(&serde_json::json!({"containers": [main]}))
+                .unwrap()
+        };
+        let mut first = pod("first", "1");
+        assert!(leases.bind_at_once(&mut first).unwrap());
+        assert_eq!(first.spec::<PodSpec>().unwrap().node_name.unwrap(), NODE);
+        assert!(!leases.bind_at_once(&mut pod("large", "1.5")).unwrap());
+        assert!(leases.bind_at_once(&mut pod("second", "1")).unwrap());
+        assert!(!leases.bind_at_once(&mut pod("third", "1")).unwrap());
+        leases.give_back("kubeflow", "first");
+        assert!(leases.bind_at_once(&mut pod("third", "1")).unwrap());
+
+        // Whoever waits comes first, even when only this one would fit.
+        leases.give_back("kubeflow", "third");
+        let waits = entry(&pod("waits", "2"), 1).unwrap();
+        leases.pods().insert(waits.0, waits.1);
+        assert!(!leases.bind_at_once(&mut pod("fourth", "1")).unwrap());
+    }
+
+    #[test]
     fn a_gang_is_bound_whole_or_not_at_all() {
         let capacity = Lease {
             cpu: 2.0,
@@ -328,12 +407,12 @@ mod tests {
         };
         let member = |size, since| Entry {
             gang: Some(("kubeflow/uid/2".into(), size)),
-            ..entry(1.0, false, since)
+            ..asking(1.0, false, since)
         };
         let mut pods = BTreeMap::from([
-            (key("held"), entry(1.0, true, 1)),
+            (key("held"), asking(1.0, true, 1)),
             (key("one"), member(2, 2)),
-            (key("small"), entry(1.0, false, 4)),
+            (key("small"), asking(1.0, false, 4)),
         ]);
         let early = plan(capacity, &pods);
         assert_eq!(early.bind, [key("small")], "the gang is not complete");
@@ -366,11 +445,11 @@ mod tests {
             memory: 1 << 30,
         };
         let pods = BTreeMap::from([
-            (key("held"), entry(1.0, true, 1)),
-            (key("young"), entry(1.0, false, 9)),
-            (key("old"), entry(1.0, false, 5)),
-            (key("huge"), entry(64.0, false, 3)),
-            (key("free"), entry(0.0, false, 10)),
+            (key("held"), asking(1.0, true, 1)),
+            (key("young"), asking(1.0, false, 9)),
+            (key("old"), asking(1.0, false, 5)),
+            (key("huge"), asking(64.0, false, 3)),
+            (key("free"), asking(0.0, false, 10)),
         ]);
         let plan = plan(capacity, &pods);
         assert_eq!(plan.bind, [key("old"), key("free")]);

@@ -102,7 +102,7 @@ impl BytesDb {
             txn.open_table(BLOBS).map_err(storage)?;
             txn.open_table(INLINE).map_err(storage)?;
             txn.open_table(USED).map_err(storage)?;
-            Ok(((), txn))
+            Ok(((), Some(txn)))
         })?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = file.clone();
@@ -161,14 +161,17 @@ fn write_loop(file: &File, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         }
         let commit = file.write(|txn| {
             let tables = Tables::new(Txn::Write(Box::new(txn)));
+            let mut changed = false;
             for job in &mut batch {
-                if !job.run(&tables) {
+                let whole = job.run(&tables);
+                changed |= tables.dirty.get();
+                if !whole {
                     return Err(Error::internal(
                         "a write failed half-way: its commit was dropped",
                     ));
                 }
             }
-            tables.into_write().map(|txn| ((), txn))
+            tables.into_write().map(|txn| ((), changed.then_some(txn)))
         });
         if let Err(e) = &commit {
             tracing::error!(context = e.context, "the byte store could not write: {e}");

@@ -7,6 +7,7 @@
 pub(crate) mod bytes;
 
 use std::{
+    cell::Cell,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -83,16 +84,18 @@ impl File {
         f(database.begin_read().map_err(storage)?)
     }
 
-    /// Runs `f` in a write transaction and commits durably; rolls back when `f` fails.
+    /// Runs `f` in a write transaction and commits durably what it gives back; rolls back when it fails, and when
+    /// it gives back nothing as nothing has changed: a commit costs an fsync.
     fn write<T>(
         &self,
-        f: impl FnOnce(WriteTransaction) -> Result<(T, WriteTransaction)>,
+        f: impl FnOnce(WriteTransaction) -> Result<(T, Option<WriteTransaction>)>,
     ) -> Result<T> {
         let guard = self.handle();
         let database = guard.as_ref().ok_or_else(closed)?;
-        let (out, txn) = f(database.begin_write().map_err(storage)?)?;
-        txn.commit().map_err(storage)?;
-        Ok(out)
+        match f(database.begin_write().map_err(storage)?)? {
+            (out, Some(txn)) => txn.commit().map_err(storage).map(|()| out),
+            (out, None) => Ok(out),
+        }
     }
 }
 
@@ -150,7 +153,7 @@ impl Db {
             txn.open_table(OBJECTS).map_err(storage)?;
             txn.open_table(OWNED).map_err(storage)?;
             txn.open_table(LOG).map_err(storage)?;
-            Ok(((), txn))
+            Ok(((), Some(txn)))
         })?;
         Ok(Self { file })
     }
@@ -167,9 +170,12 @@ impl Db {
     /// Runs `f` in a write transaction and commits durably; rolls back when `f` fails.
     pub(crate) fn write<T>(&self, f: impl FnOnce(&WriteTxn) -> Result<T>) -> Result<T> {
         self.file.write(|txn| {
-            let write = WriteTxn { txn };
+            let write = WriteTxn {
+                txn,
+                changed: Cell::new(false),
+            };
             let out = f(&write)?;
-            Ok((out, write.txn))
+            Ok((out, write.changed.get().then_some(write.txn)))
         })
     }
 }
@@ -299,6 +305,7 @@ impl Snapshot {
 /// One write transaction of the writer thread.
 pub(crate) struct WriteTxn {
     txn: WriteTransaction,
+    changed: Cell<bool>,
 }
 
 impl WriteTxn {
@@ -357,6 +364,10 @@ impl WriteTxn {
 
     /// Applies the events of one closure: rows, owner index, log.
     pub(crate) fn apply(&self, events: &[Event], before: &[Option<Object>]) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.changed.set(true);
         let mut objects = self.txn.open_table(OBJECTS).map_err(storage)?;
         let mut owned = self.txn.open_table(OWNED).map_err(storage)?;
         let mut log = self.txn.open_table(LOG).map_err(storage)?;

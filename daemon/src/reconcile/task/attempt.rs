@@ -269,7 +269,10 @@ impl Tasks {
             ..Attempt::default()
         });
         let (key, uid) = (step.key.clone(), step.task.metadata.uid.clone());
-        self.ctx
+        let (leases, name) = (&self.ctx.leases, pod.metadata.name.clone());
+        let bound = leases.bind_at_once(&mut pod)?;
+        let stored = self
+            .ctx
             .store
             .write(move |txn| {
                 let task = txn.fetch(&key)?;
@@ -280,8 +283,11 @@ impl Tasks {
                 txn.create(pod)?;
                 txn.modify(&key, |o| o.set("status", &status)).map(|_| ())
             })
-            .await?;
-        Ok(Action::Wait)
+            .await;
+        if bound && stored.is_err() {
+            leases.give_back(&step.key.namespace, &name);
+        }
+        stored.map(|()| Action::Wait)
     }
 
     /// Reads what a successful attempt left.

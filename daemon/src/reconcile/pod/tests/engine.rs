@@ -45,7 +45,12 @@ struct Bench {
 fn context(store: &Store, blobs: Blobs, data: &std::path::Path, box_id: &str) -> Ctx {
     let driver: Arc<dyn Driver> =
         Arc::new(DockerDriver::connect("unix:///var/run/docker.sock", box_id).unwrap());
+    let capacity = schedule::Lease {
+        cpu: 2.0,
+        memory: 8 << 30,
+    };
     Ctx {
+        leases: Arc::new(schedule::Leases::new(capacity)),
         images: Arc::new(Images::new(driver.clone(), Vec::new())),
         keys: Arc::new(Keyring::new(store.clone(), [0; 32])),
         blobs,
@@ -92,10 +97,6 @@ impl Bench {
             backoff: Duration::from_millis(500),
             ..Pods::new(ctx.clone(), waker.clone())
         });
-        let capacity = schedule::Lease {
-            cpu: 2.0,
-            memory: 8 << 30,
-        };
         let room = |reconciler: Arc<dyn controller::Reconciler>, waker, workers| Room {
             reconciler,
             waker,
@@ -103,7 +104,10 @@ impl Bench {
         };
         let rooms = vec![
             room(
-                Arc::new(schedule::Schedule::new(ctx.store.clone(), capacity)),
+                Arc::new(schedule::Schedule::new(
+                    ctx.store.clone(),
+                    ctx.leases.clone(),
+                )),
                 Waker::new(),
                 1,
             ),
