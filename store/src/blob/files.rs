@@ -124,7 +124,7 @@ pub(crate) fn new_id() -> String {
 impl Inner {
     /// Where the blob of this id lies as a file.
     pub(crate) fn file(&self, id: &str) -> PathBuf {
-        self.files.join(id.get(..2).unwrap_or("00")).join(id)
+        self.files.join(id.get(..1).unwrap_or("0")).join(id)
     }
 
     /// Takes in a stream. Nothing stays when it fails or is dropped.

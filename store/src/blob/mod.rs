@@ -102,8 +102,8 @@ impl Blobs {
         for folder in [&inner.tree, &inner.temporary] {
             std::fs::create_dir_all(folder).map_err(|e| disk(folder, &e))?;
         }
-        for byte in 0..=u8::MAX {
-            let folder = inner.files.join(format!("{byte:02x}"));
+        for digit in 0..16 {
+            let folder = inner.files.join(format!("{digit:x}"));
             std::fs::create_dir_all(&folder).map_err(|e| disk(&folder, &e))?;
         }
         let durable = std::fs::File::open(&inner.files).and_then(|f| f.sync_all());
