@@ -21,7 +21,7 @@ cleanup() {
     [ -f "$box/pid" ] && kill "$(cat "$box/pid")" 2>/dev/null || true
     id=$(sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' "$box/data/box.json" 2>/dev/null) || true
     if [ -n "$id" ]; then
-      docker ps -aq --filter "label=kfbox.dev/box=$id" | xargs -r docker rm -f >/dev/null 2>&1 || true
+      docker ps -aq --filter "label=kfbox.dev/box=$id" | xargs -r -n 1 docker rm -f >/dev/null 2>&1 || true
       docker network ls -q --filter "label=kfbox.dev/box=$id" | xargs -r docker network rm >/dev/null 2>&1 || true
       docker images -q "kfbox/env-$id" | xargs -r docker rmi -f >/dev/null 2>&1 || true
     fi

@@ -94,9 +94,10 @@ impl Engine {
             (&["images", "--quiet"], &["rmi", "--force"]),
         ] {
             let ids = self.output(&[list, &["--filter", &filter]].concat())?;
-            let ids: Vec<_> = ids.lines().collect();
-            if !ids.is_empty() {
-                self.output(&[remove, &ids].concat())?;
+            // One by one: an engine may lock itself up when very many leave a network at once. One that ends at
+            // this moment is removed by the engine itself.
+            for id in ids.lines() {
+                let _ = self.output(&[remove, &[id]].concat());
             }
         }
         Ok(())

@@ -49,12 +49,16 @@ const OOM_NEWS: Duration = Duration::from_secs(1);
 const OOM_LOOK: Duration = Duration::from_millis(20);
 /// Starts that run at once per CPU: more only make each other slow inside the engine.
 const STARTS_PER_CPU: usize = 2;
+/// Removals that run at once. Engine 20.10 can lock itself up for good while dozens of containers leave a network
+/// (its endpoints and its network controller wait for each other).
+const REMOVALS: usize = 2;
 
 /// A connection to one Docker engine, for one box.
 pub struct DockerDriver {
     address: Address,
     box_id: String,
     starts: Semaphore,
+    removals: Semaphore,
     witness: Arc<Witness>,
     networks: Mutex<HashMap<String, Network>>,
     /// The engine would make two networks of one name for two callers at once.
@@ -73,6 +77,7 @@ impl DockerDriver {
             address,
             box_id: box_id.into(),
             starts: Semaphore::new(cpus * STARTS_PER_CPU),
+            removals: Semaphore::new(REMOVALS),
             witness: Arc::default(),
             networks: Mutex::default(),
             making_network: tokio::sync::Mutex::default(),
@@ -396,6 +401,7 @@ impl Driver for DockerDriver {
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
+        let _permit = self.removals.acquire().await.map_err(Error::internal)?;
         let options = query::RemoveContainerOptionsBuilder::default()
             .force(true)
             .v(true)
