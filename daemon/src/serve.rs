@@ -99,13 +99,14 @@ pub async fn serve(config: Config) -> Result<()> {
     let app = kfbox_web::App::new(
         store.clone(),
         ctx.blobs.clone(),
+        keys,
         Arc::new(Live(ctx.clone())),
         kfbox_web::Config::default(),
     );
     app.metrics.register(|registry| metrics.register(registry));
     let router = kfbox_web::router(app.clone());
     let kube_router = kfbox_web::kube_router(app.clone());
-    let s3_router = kfbox_web::s3_router(ctx.blobs.clone(), keys.clone());
+    let s3_router = kfbox_web::s3_router(&app);
     for name in kfbox_web::KUBE_NAMES.iter().chain([&host.trim()]) {
         app.config.hosts.add(*name);
     }
