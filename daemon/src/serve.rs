@@ -33,7 +33,7 @@ use crate::{
     pipeline::Specs,
     reconcile::{
         Ctx, access_key, backoff, batch, deployment, environment, gc, job, namespace, pod, run,
-        schedule, service, statefulset, task, trainjob, volume,
+        schedule, scrub, service, statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -239,6 +239,7 @@ fn rooms(ctx: &Ctx, pods: &Waker) -> Vec<Room> {
             Waker::new(),
             2,
         ),
+        room(Arc::new(scrub::Scrubs(ctx.clone())), Waker::new(), 1),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(
@@ -292,6 +293,9 @@ async fn housekeeping(ctx: Ctx, stop: tokio_util::sync::CancellationToken) {
         }
         if let Err(e) = ctx.blobs.sweep().await {
             tracing::warn!(context = e.context, "the byte store was not swept: {e}");
+        }
+        if let Err(e) = scrub::weekly(&ctx).await {
+            tracing::warn!(context = e.context, "there is no scrub this week: {e}");
         }
         tokio::select! {
             () = stop.cancelled() => return,
