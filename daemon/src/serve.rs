@@ -33,7 +33,7 @@ use crate::{
     pipeline::Specs,
     reconcile::{
         Ctx, access_key, backoff, batch, deployment, environment, gc, job, namespace, pod, run,
-        schedule, service, statefulset, task, trainjob, volume,
+        schedule, scrub, service, statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -99,13 +99,14 @@ pub async fn serve(config: Config) -> Result<()> {
     let app = kfbox_web::App::new(
         store.clone(),
         ctx.blobs.clone(),
+        keys,
         Arc::new(Live(ctx.clone())),
         kfbox_web::Config::default(),
     );
     app.metrics.register(|registry| metrics.register(registry));
     let router = kfbox_web::router(app.clone());
     let kube_router = kfbox_web::kube_router(app.clone());
-    let s3_router = kfbox_web::s3_router(ctx.blobs.clone(), keys.clone());
+    let s3_router = kfbox_web::s3_router(&app);
     for name in kfbox_web::KUBE_NAMES.iter().chain([&host.trim()]) {
         app.config.hosts.add(*name);
     }
@@ -238,6 +239,7 @@ fn rooms(ctx: &Ctx, pods: &Waker) -> Vec<Room> {
             Waker::new(),
             2,
         ),
+        room(Arc::new(scrub::Scrubs(ctx.clone())), Waker::new(), 1),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(
@@ -291,6 +293,9 @@ async fn housekeeping(ctx: Ctx, stop: tokio_util::sync::CancellationToken) {
         }
         if let Err(e) = ctx.blobs.sweep().await {
             tracing::warn!(context = e.context, "the byte store was not swept: {e}");
+        }
+        if let Err(e) = scrub::weekly(&ctx).await {
+            tracing::warn!(context = e.context, "there is no scrub this week: {e}");
         }
         tokio::select! {
             () = stop.cancelled() => return,

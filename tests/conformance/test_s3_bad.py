@@ -208,6 +208,21 @@ def md5(text: str) -> str:
 # --- what was acknowledged ---
 
 
+def test_a_flipped_bit_is_found_and_not_served(box: Box, s3: Any, bucket: str) -> None:
+    body = os.urandom(MIB)
+    s3.put_object(Bucket=bucket, Key="k", Body=body)
+    (file,) = [p for p in (box.data / "artifacts/blobs").rglob("*") if p.is_file() and p.read_bytes() == body]
+    file.write_bytes(bytes([body[0] ^ 1]) + body[1:])
+    said = box.cli("s3", "scrub", check=False)
+    assert f"s3://{bucket}/k: its bytes have changed" in said and "1 objects damaged" in said, said
+    assert "damaged" in refused("InternalError", s3.get_object, Bucket=bucket, Key="k")
+    assert "BAD   stored bytes" in box.cli("doctor", check=False)
+    s3.put_object(Bucket=bucket, Key="k", Body=body)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == body
+    assert " 0 objects damaged" in box.cli("s3", "scrub")
+
+
+
 def test_what_was_acknowledged_survives_kill_9() -> None:
     """Killed while eight writers are at it, some of them in parts: all that was acknowledged is there, and nothing is torn."""
     import concurrent.futures

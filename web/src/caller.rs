@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use crate::{
     App,
     error::{Dialect, Plain},
-    kfp, ui,
+    kfp, s3, ui,
 };
 
 const COOKIE: &str = "kfbox_session";
@@ -162,7 +162,8 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
             {
                 // All but the Kubernetes dialect, which looks closer, is of one namespace.
                 let reads = method == Method::GET || method == Method::HEAD;
-                if !scope.namespaces.contains(&app.config.namespace)
+                let namespace = s3::namespace(path).unwrap_or(&app.config.namespace);
+                if !scope.namespaces.iter().any(|n| n == namespace)
                     || (scope.role == Role::View && !reads)
                 {
                     let text = format!("the token of \"{}\" does not open this", caller.user);

@@ -25,9 +25,16 @@ use std::sync::{Arc, OnceLock};
 use axum::{
     http::{Extensions, HeaderMap, StatusCode, Version},
     middleware,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, any, get, post},
 };
-use kfbox_store::{Store, blob::Blobs};
+use kfbox_store::{
+    Store,
+    blob::{
+        Blobs,
+        s3::{Keyring, service},
+    },
+};
+use s3s::service::S3Service;
 use tower_http::compression::{CompressionLayer, predicate::Predicate};
 
 pub use axum::Router;
@@ -54,6 +61,7 @@ pub struct App {
     pub config: Config,
     /// What `/metrics` shows; the daemon registers its own here too.
     pub metrics: Metrics,
+    s3: S3Service,
     brake: caller::Brake,
     kube: OnceLock<Router>,
     index: kfp::Index,
@@ -63,9 +71,16 @@ pub struct App {
 
 impl App {
     /// The sockets of a box.
-    pub fn new(store: Store, blobs: Blobs, runtime: Arc<dyn Runtime>, config: Config) -> Arc<Self> {
+    pub fn new(
+        store: Store,
+        blobs: Blobs,
+        keys: Arc<Keyring>,
+        runtime: Arc<dyn Runtime>,
+        config: Config,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
+            s3: service(blobs.clone(), keys),
             blobs,
             runtime,
             config,
@@ -87,6 +102,9 @@ fn routes() -> Routes {
         ("/auth/logout".into(), post(caller::logout)),
         ("/metrics".into(), get(metrics::render)),
         ("/artifacts/{*uri}".into(), get(artifacts::read)),
+        ("/s3/{namespace}".into(), any(s3::behind_login)),
+        ("/s3/{namespace}/".into(), any(s3::behind_login)),
+        ("/s3/{namespace}/{*object}".into(), any(s3::behind_login)),
     ];
     routes.extend(kfp::routes());
     routes.extend(kube::routes());

@@ -1,42 +1,97 @@
-//! The S3 endpoint's socket: the service of the store, with what browsers ask before (CORS) and what monitors ask.
+//! S3 over HTTP: the endpoint's own socket, with what browsers ask before (CORS) and what monitors ask; and the same
+//! service behind the box's login, which is how the UI browses buckets.
 
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use kfbox_store::blob::{
-    Blobs,
-    s3::{Cors, Keyring, service},
+use kfbox_store::{
+    Caller, Error,
+    blob::{
+        Blobs,
+        s3::{Cors, Pass},
+    },
+    kinds::access::Role,
 };
 use tower::{ServiceExt, service_fn};
 
-/// Answers S3 requests for these bytes; every one of them must be signed by one of these keys.
-pub fn s3_router(blobs: Blobs, keys: Arc<Keyring>) -> Router {
-    let s3 = service(blobs.clone(), keys);
+use crate::{App, AsIs, error::Plain};
+
+/// Where the service lies behind the login: `/s3/{namespace}/{bucket}/{key}`.
+const BEHIND_LOGIN: &str = "/s3/";
+/// Objects come from steps and strangers: shown, they run nothing and know no origin.
+const CSP: &str = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+
+/// Answers S3 requests on a socket of its own; every one of them must be signed by a key of the box.
+pub fn s3_router(app: &Arc<App>) -> Router {
+    let of = app.clone();
     let answer = service_fn(move |request: Request| {
-        let s3 = s3.clone();
-        async move {
-            match s3.oneshot(request).await {
-                Ok(response) => Ok(response.map(Body::new)),
-                // The client went away, or sent what is no HTTP: it hears nothing of use either way.
-                Err(e) => {
-                    tracing::debug!("an S3 request ended: {:?}", e);
-                    Ok(StatusCode::BAD_REQUEST.into_response())
-                }
-            }
-        }
+        let app = of.clone();
+        async move { Ok(app.s3(request).await) }
     });
     Router::new()
         .route("/minio/health/live", get(|| async { StatusCode::OK }))
         .fallback_service(answer)
-        .layer(middleware::from_fn_with_state(blobs, cors))
+        .layer(middleware::from_fn_with_state(app.blobs.clone(), cors))
+}
+
+impl App {
+    async fn s3(&self, request: Request) -> Response {
+        match self.s3.clone().oneshot(request).await {
+            Ok(response) => response.map(Body::new),
+            // The client went away, or sent what is no HTTP: it hears nothing of use either way.
+            Err(e) => {
+                tracing::debug!("an S3 request ended: {:?}", e);
+                StatusCode::BAD_REQUEST.into_response()
+            }
+        }
+    }
+}
+
+/// The namespace whose buckets a path behind the login means.
+pub(crate) fn namespace(path: &str) -> Option<&str> {
+    path.strip_prefix(BEHIND_LOGIN)?.split('/').next()
+}
+
+/// Answers S3 requests of whoever is logged in: `/s3/{namespace}/...` opens that namespace's buckets, and
+/// `/s3/kubeflow-system/...` all of them. What the caller may there is what its token or session says.
+pub(crate) async fn behind_login(
+    State(app): crate::State,
+    Extension(caller): Extension<Caller>,
+    mut request: Request,
+) -> Result<Response, Plain> {
+    let role = caller.scope.map_or(Role::Edit, |scope| scope.role);
+    let whole = request.uri().clone();
+    let namespace = namespace(whole.path()).unwrap_or_default();
+    let below = &whole.path()[BEHIND_LOGIN.len() + namespace.len()..];
+    let below = if below.is_empty() { "/" } else { below };
+    let query = whole.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let uri: Uri = format!("{below}{query}")
+        .parse()
+        .map_err(|e| Error::invalid(format!("the address: {e}")))?;
+    request.extensions_mut().insert(Pass::new(namespace, role));
+    *request.uri_mut() = uri;
+    for name in [header::AUTHORIZATION, header::COOKIE] {
+        request.headers_mut().remove(name);
+    }
+    let mut response = app.s3(request).await;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(CSP),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-cache"));
+    response.extensions_mut().insert(AsIs);
+    Ok(response)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -27,6 +27,7 @@ const API: &[&str] = &[
     "metrics",
     "openapi",
     "pipeline",
+    "s3",
     "version",
 ];
 

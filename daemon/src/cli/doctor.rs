@@ -42,6 +42,7 @@ pub fn doctor(connection: &Connection) -> Result<ExitCode> {
     findings.push(memory());
     findings.push(gpu());
     findings.push(daemon(connection));
+    findings.extend(bytes(connection));
     if connection.output == Format::Json {
         output::json(&findings.iter().map(as_json).collect())?;
     } else {
@@ -258,4 +259,34 @@ fn daemon(connection: &Connection) -> Finding {
             mend: "start it: systemctl start kfbox, or kfbox serve; its log says why it ended",
         },
     }
+}
+
+/// What the last scrub found; nothing when no daemon answers, which has a finding of its own.
+fn bytes(connection: &Connection) -> Option<Finding> {
+    let client = Client::new(connection).ok()?;
+    let list = client.get("/apis/kfbox.dev/v1alpha1/scrubs").ok()?;
+    let finished = |s: &&Value| !output::text(s, "/status/finishTime").is_empty();
+    let scrubs = list["items"].as_array()?.iter().filter(finished);
+    let what = "stored bytes";
+    let Some(last) = scrubs.max_by_key(|s| output::text(s, "/status/finishTime")) else {
+        return Some(Finding {
+            what,
+            verdict: Verdict::Ok,
+            evidence: "not read yet; the box does it once a week".into(),
+            mend: "",
+        });
+    };
+    let damaged = last["status"]["damaged"].as_array().map_or(0, Vec::len);
+    let age = output::age(output::text(last, "/status/finishTime"));
+    let of = &last["status"]["checked"];
+    Some(Finding {
+        what,
+        verdict: if damaged == 0 {
+            Verdict::Ok
+        } else {
+            Verdict::Bad
+        },
+        evidence: format!("{of} blobs read {age} ago, {damaged} objects damaged"),
+        mend: "`kfbox s3 scrub` names them: store them again, or restore the data folder from a backup; look at the disk's health",
+    })
 }

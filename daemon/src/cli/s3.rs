@@ -1,4 +1,4 @@
-//! `kfbox s3`: keys to the S3 endpoint.
+//! `kfbox s3`: keys to the S3 endpoint, and whether the stored bytes are whole.
 
 use std::process::ExitCode;
 
@@ -30,6 +30,8 @@ enum S3Command {
     /// Keys to the S3 endpoint
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Read all stored bytes and tell which are damaged; the exit code is 1 when some are
+    Scrub,
     /// Print a namespace's endpoint and key as shell variables: eval "$(kfbox s3 env)"
     Env {
         /// Whose buckets
@@ -100,6 +102,7 @@ impl S3Args {
         let client = Client::new(&self.connection)?;
         let as_json = self.connection.output == Format::Json;
         match self.command {
+            S3Command::Scrub => return scrub(&client, as_json),
             S3Command::Env { namespace, key } => {
                 let (id, secret) = secret(&client, &namespace, &key)?;
                 let endpoint = endpoint(self.connection.data_dir())?;
@@ -161,6 +164,62 @@ impl S3Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+const SCRUBS: &str = "/apis/kfbox.dev/v1alpha1/scrubs";
+/// Milliseconds between two looks at how far a scrub is.
+const LOOK: u64 = 500;
+
+fn scrub(client: &Client, as_json: bool) -> Result<ExitCode> {
+    let wanted = json!({
+        "apiVersion": "kfbox.dev/v1alpha1",
+        "kind": "Scrub",
+        "metadata": {"generateName": "manual-"},
+    });
+    let made = client.post(SCRUBS, &wanted)?;
+    let path = format!("{SCRUBS}/{}", text(&made, "/metadata/name"));
+    let mut told = String::new();
+    let status = loop {
+        let status = client.get(&path)?["status"].clone();
+        if status["finishTime"].is_string() {
+            break status;
+        }
+        let so_far = format!("{} of {} blobs read", status["checked"], status["total"]);
+        if status["total"].is_number() && so_far != told {
+            eprintln!("{so_far}");
+            told = so_far;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(LOOK));
+    };
+    if as_json {
+        output::json(&status)?;
+    }
+    let message = text(&status, "/message");
+    if !message.is_empty() {
+        bail!("the scrub was not finished: {message}");
+    }
+    let damaged = status["damaged"].as_array().cloned().unwrap_or_default();
+    if !as_json {
+        output::line(&format!(
+            "{} blobs read, {} objects damaged",
+            status["checked"],
+            damaged.len()
+        ))?;
+        for d in &damaged {
+            let (bucket, key, reason) = (text(d, "/bucket"), text(d, "/key"), text(d, "/reason"));
+            let what = if key.is_empty() {
+                "bytes that no object uses".into()
+            } else {
+                format!("s3://{bucket}/{key}")
+            };
+            output::line(&format!("  {what}: {reason}"))?;
+        }
+    }
+    Ok(if damaged.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn endpoint(data: &std::path::Path) -> Result<String> {

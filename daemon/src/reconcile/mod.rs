@@ -13,6 +13,7 @@ pub mod namespace;
 pub mod pod;
 pub mod run;
 pub mod schedule;
+pub mod scrub;
 pub mod service;
 pub mod statefulset;
 pub mod task;

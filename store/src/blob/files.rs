@@ -84,6 +84,7 @@ impl Draft {
             size: self.size,
             refs: 1,
             md5: Some(self.md5),
+            damaged: None,
         };
         tables.put_blob(&self.id, &blob)?;
         Ok(vec![Segment {
@@ -207,6 +208,9 @@ impl Inner {
                 let mut found = Vec::new();
                 for segment in ids {
                     let blob = t.blob(&segment.blob)?.ok_or_else(|| gone(&segment.blob))?;
+                    if let Some(reason) = blob.damaged {
+                        return Err(damaged(&segment.blob, &reason));
+                    }
                     let bytes = match blob.place {
                         Place::Inline => t.inline(&segment.blob)?,
                         _ => None,
@@ -263,6 +267,14 @@ fn gone(id: &str) -> Error {
         "the bytes of this object are not there any more",
     )
     .because(format!("blob {id}"))
+}
+
+/// The refusal to serve what a scrub found to be damaged.
+pub(crate) fn damaged(id: &str, reason: &str) -> Error {
+    let text = format!(
+        "the stored bytes of this object are damaged ({reason}): store it again, or restore the data folder from a backup"
+    );
+    Error::new(crate::Code::Internal, text).because(format!("blob {id}"))
 }
 
 /// The parts of these segments that hold `length` bytes from `start` on.

@@ -16,6 +16,7 @@ mod read;
 pub(crate) mod refs;
 pub(crate) mod rows;
 pub mod s3;
+mod scrub;
 mod sweep;
 mod tree;
 

@@ -231,9 +231,12 @@ pub(crate) struct Blob {
     pub size: u64,
     /// Segments that point here.
     pub refs: u64,
-    /// In hex; absent for a file that a step left, until it is looked at.
+    /// In hex; absent for a file that a step left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub md5: Option<String>,
+    /// What a scrub found wrong with the bytes: they are not served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// Where a blob's bytes lie.

@@ -1,8 +1,7 @@
-//! Housekeeping of the bytes: files that no row names, objects whose time is over, bits that flipped, room on
-//! the disk. Each works in short steps, so that nobody waits for it.
+//! Housekeeping of the bytes: files that no row names, objects whose time is over, room on the disk. Each works in
+//! short steps, so that nobody waits for it.
 
 use std::{
-    io::Read,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -15,7 +14,7 @@ use s3s::{S3Result, checksum::ChecksumHasher, dto};
 use super::{
     Blobs, Inner, disk, now_ms,
     refs::After,
-    rows::{LifecycleRule, Place, Segment, Version},
+    rows::{LifecycleRule, Segment, Version},
     tree,
 };
 use crate::{Code, Error, Result, db::bytes::Next};
@@ -29,16 +28,6 @@ const STEP: usize = 512;
 /// Bytes of the disk that uploads leave free, for the box's own writes: a twentieth, at most this.
 const FLOOR: u64 = 1 << 30;
 
-/// A blob whose bytes are not what was stored.
-#[derive(Clone, Debug, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Damage {
-    /// The blob's id.
-    pub blob: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 impl Blobs {
     /// Removes files that no row names. Returns how many.
     ///
@@ -49,55 +38,6 @@ impl Blobs {
         tokio::task::spawn_blocking(move || inner.sweep())
             .await
             .map_err(Error::internal)?
-    }
-
-    /// Reads every blob whose digest is known and compares it; notes the digest of those read for the first time.
-    ///
-    /// # Errors
-    /// When the index cannot be read.
-    pub async fn scrub(&self) -> Result<Vec<Damage>> {
-        let (mut damaged, mut after) = (Vec::new(), String::new());
-        loop {
-            let from = after.clone();
-            let step = self
-                .inner
-                .db
-                .read(move |t| {
-                    let mut step = Vec::new();
-                    t.blobs(&from, |id, blob| {
-                        step.push((id.to_owned(), blob));
-                        step.len() < STEP
-                    })?;
-                    Result::Ok(step)
-                })
-                .await?;
-            let Some((last, _)) = step.last() else {
-                return Ok(damaged);
-            };
-            after.clone_from(last);
-            for (id, blob) in step {
-                let inner = self.inner.clone();
-                let (name, place) = (id.clone(), blob.place.clone());
-                let read = tokio::task::spawn_blocking(move || inner.md5_of(&name, &place)).await;
-                let reason = match (read.map_err(Error::internal)?, &blob.md5) {
-                    (Ok(now), Some(then)) if now != *then => "its bytes have changed".to_owned(),
-                    (Err(e), _) => e.context.unwrap_or(e.message),
-                    _ => continue,
-                };
-                // It may have been deleted while we read.
-                let wanted = id.clone();
-                if self
-                    .inner
-                    .db
-                    .read(move |t| t.blob(&wanted))
-                    .await?
-                    .is_some()
-                {
-                    tracing::error!(blob = id, "stored bytes are damaged: {reason}");
-                    damaged.push(Damage { blob: id, reason });
-                }
-            }
-        }
     }
 
     /// Applies the life-cycle rules of all buckets. Returns how many versions and uploads went.
@@ -282,27 +222,6 @@ impl Inner {
             }
         }
         Ok(removed)
-    }
-
-    fn md5_of(&self, id: &str, place: &Place) -> Result<String> {
-        let mut md5 = Md5::new();
-        if *place == Place::Inline {
-            let bytes = self.db.read_now(|t| t.inline(id))?;
-            md5.update(bytes.ok_or_else(|| Error::internal("its bytes are missing"))?);
-        } else {
-            let file = self.open_blob(id, place)?;
-            let (mut file, mut buffer) = (&*file, vec![0; 1 << 20]);
-            loop {
-                match file
-                    .read(&mut buffer)
-                    .map_err(|e| disk(&self.file(id), &e))?
-                {
-                    0 => break,
-                    n => md5.update(&buffer[..n]),
-                }
-            }
-        }
-        Ok(hex::encode(md5.finalize()))
     }
 
     /// MD5 in hex and checksums of these segments.

@@ -227,37 +227,58 @@ async fn a_sweep_takes_only_what_nothing_names_and_is_old() {
 }
 
 #[tokio::test]
-async fn a_scrub_finds_every_flipped_bit() {
+async fn a_scrub_finds_every_flipped_bit_and_what_is_damaged_is_not_served() {
     let lab = Lab::new(Versioning::Off).await;
     lab.put("inline", b"small").await;
-    let mut damaged = Vec::new();
+    let mut damaged = vec!["missing".to_owned()];
     for i in 0..8_u8 {
-        let id = lab.put(&format!("k{i}"), &vec![i; LARGE]).await.segments[0]
+        let key = format!("k{i}");
+        let id = lab.put(&key, &vec![i; LARGE]).await.segments[0]
             .blob
             .clone();
-        let path = lab.blobs.inner.file(&id);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[usize::from(i) * 9_999] ^= 1 << i;
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        damaged.push(id);
+        overwrite(&lab, &id, |bytes| bytes[usize::from(i) * 9_999] ^= 1 << i);
+        damaged.push(key);
     }
-    lab.put("whole", &[5; LARGE]).await;
-    let missing = lab.put("missing", &[6; LARGE]).await.segments[0]
-        .blob
-        .clone();
-    std::fs::remove_file(lab.blobs.inner.file(&missing)).unwrap();
-    damaged.push(missing);
+    let whole = lab.put("whole", &[5; LARGE]).await;
+    let missing = lab.put("missing", &[6; LARGE]).await;
+    std::fs::remove_file(lab.blobs.inner.file(&missing.segments[0].blob)).unwrap();
     damaged.sort();
-    let found: Vec<String> = lab
-        .blobs
-        .scrub()
+
+    let mut told = Vec::new();
+    let found = lab.blobs.scrub(|n, of| told.push((n, of))).await.unwrap();
+    let mut keys: Vec<String> = found.iter().map(|d| d.key.clone()).collect();
+    keys.sort();
+    assert_eq!(keys, damaged);
+    assert!(
+        found
+            .iter()
+            .all(|d| d.bucket == "b" && d.version == NULL && !d.reason.is_empty())
+    );
+    assert_eq!(told, (1..=11).map(|n| (n, 11)).collect::<Vec<_>>());
+
+    let inner = &lab.blobs.inner;
+    let k3 = lab.latest("k3").unwrap();
+    let refused = inner
+        .send_out(&k3.segments, 0, k3.size)
         .await
-        .unwrap()
-        .into_iter()
-        .map(|d| d.blob)
-        .collect();
-    assert_eq!(found, damaged);
+        .err()
+        .unwrap();
+    assert!(refused.message.contains("damaged"), "{refused}");
+    assert!(lab.blobs.present("s3://b/k3").await.is_err());
+    assert_eq!(lab.bytes(&whole).await, [5; LARGE]);
+    // Brought back as it was, it is served again.
+    overwrite(&lab, &k3.segments[0].blob, |bytes| bytes.fill(3));
+    assert_eq!(lab.blobs.scrub(|_, _| ()).await.unwrap().len(), 8);
+    assert_eq!(lab.bytes(&k3).await, [3; LARGE]);
+}
+
+/// Changes a blob's file behind the store's back.
+fn overwrite(lab: &Lab, id: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let path = lab.blobs.inner.file(id);
+    let mut bytes = std::fs::read(&path).unwrap();
+    change(&mut bytes);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Blobs, Inner, disk,
-    files::new_id,
+    files::{damaged, new_id},
     refs::After,
     rows::{Blob, Place, Segment, Version},
 };
@@ -150,6 +150,7 @@ impl Inner {
                     size,
                     refs: 1,
                     md5: None,
+                    damaged: None,
                 },
             )?;
             vec![Segment {
@@ -287,6 +288,9 @@ impl Inner {
             let mut parts = Vec::new();
             for segment in &version.segments {
                 if let Some(blob) = t.blob(&segment.blob)? {
+                    if let Some(reason) = blob.damaged {
+                        return Err(damaged(&segment.blob, &reason));
+                    }
                     parts.push((segment.clone(), blob.place));
                 }
             }

@@ -481,6 +481,11 @@ impl Tables {
         self.remove(INLINE, id)
     }
 
+    /// How many blobs there are.
+    pub(crate) fn count_blobs(&self) -> Result<u64> {
+        look!(self, BLOBS, t => redb::ReadableTableMetadata::len(&t).map_err(storage))
+    }
+
     /// Visits blobs by id, from after this one on; `visit` returns false to stop.
     pub(crate) fn blobs(
         &self,

@@ -9,6 +9,7 @@ pub mod pipeline;
 pub mod pod_check;
 pub mod pod_fields;
 pub mod service;
+pub mod storage;
 pub mod train;
 pub mod trainer;
 pub mod workload;
@@ -25,4 +26,5 @@ pub(crate) const ROOMS: &[&[&Kind]] = &[
     pipeline::KINDS,
     environment::KINDS,
     access::KINDS,
+    storage::KINDS,
 ];

@@ -12,7 +12,10 @@ use axum::{
 };
 use futures::StreamExt;
 use kfbox_store::{
-    Code, Error, Object, Result, Store, blob::Blobs, kinds::access::TokenUse, mint_token,
+    Code, Error, Object, Result, Store,
+    blob::{Blobs, s3::Keyring},
+    kinds::access::TokenUse,
+    mint_token,
 };
 use kfbox_web::{
     App, Config, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session, kfp, router,
@@ -89,7 +92,8 @@ impl TestBox {
             upload_limit: 1 << 20,
             ..Config::default()
         };
-        let app = App::new(store, blobs, Arc::new(Echo), config);
+        let keys = Arc::new(Keyring::new(store.clone(), [7; 32]));
+        let app = App::new(store, blobs, keys, Arc::new(Echo), config);
         let router = router(app.clone());
         Self { app, router, dir }
     }

@@ -31,26 +31,35 @@ use crate::{
 pub const SYSTEM_NAMESPACE: &str = "kubeflow-system";
 
 /// What a key opens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Grant {
-    /// Whose buckets: a namespace.
+    /// Whose buckets: a namespace. "" = nobody's key: what is open to everybody.
     pub namespace: String,
     /// Only these; empty = all of the namespace.
     rules: Vec<BucketRule>,
+    /// Whether it only reads.
+    view: bool,
+}
+
+/// Lets a request in that is not signed: whoever puts it into the request's extensions knows who asks.
+#[derive(Clone, Debug)]
+pub struct Pass(Arc<Grant>);
+
+impl Pass {
+    /// To the buckets of a namespace; those of [`SYSTEM_NAMESPACE`] are all.
+    pub fn new(namespace: &str, role: Role) -> Self {
+        Self(Arc::new(Grant {
+            namespace: namespace.into(),
+            view: role == Role::View,
+            ..Grant::default()
+        }))
+    }
 }
 
 impl Grant {
     /// Whether it opens the buckets of all namespaces.
     pub(crate) fn whole_box(&self) -> bool {
         self.namespace == SYSTEM_NAMESPACE
-    }
-
-    /// Nobody's key: what is open to everybody.
-    fn anonymous() -> Self {
-        Self {
-            namespace: String::new(),
-            rules: Vec::new(),
-        }
     }
 
     /// Whether the request was signed.
@@ -65,7 +74,8 @@ impl Grant {
 
     /// Whether it opens a bucket of this namespace for keys that start with `prefix`.
     pub(crate) fn opens(&self, owner: &str, bucket: &str, prefix: &str, write: bool) -> bool {
-        if !self.has_key() || (!self.whole_box() && owner != self.namespace) {
+        if !self.has_key() || (!self.whole_box() && owner != self.namespace) || (write && self.view)
+        {
             return false;
         }
         self.rules.is_empty()
@@ -88,9 +98,9 @@ impl Grant {
         self.sees(owner, bucket)
     }
 
-    /// Whether it opens whole buckets: they may be made, changed and listed.
-    pub(crate) fn unbound(&self) -> bool {
-        self.has_key() && self.rules.is_empty()
+    /// Whether it opens whole buckets, with what is set for them; to make and change them as well when writing.
+    pub(crate) fn unbound(&self, write: bool) -> bool {
+        self.has_key() && self.rules.is_empty() && !(write && self.view)
     }
 }
 
@@ -183,6 +193,7 @@ impl Keyring {
             grant: Arc::new(Grant {
                 namespace: namespace.into(),
                 rules: spec.rules,
+                view: false,
             }),
         })))
     }
@@ -213,15 +224,17 @@ pub(super) struct Gate {
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let grant = match cx.credentials() {
-            Some(credentials) => {
+        let pass = cx.extensions_mut().get::<Pass>().cloned();
+        let grant = match (pass, cx.credentials()) {
+            (Some(Pass(grant)), _) => grant,
+            (None, Some(credentials)) => {
                 all_headers_are_signed(cx)?;
                 lives_a_week_at_most(cx)?;
                 let known = self.keys.find(&credentials.access_key).await?;
                 let known = known.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
                 known.grant.clone()
             }
-            None => Arc::new(Grant::anonymous()),
+            (None, None) => Arc::default(),
         };
         let operation = cx.s3_op().name().to_owned();
         match cx.s3_path().get_bucket_name().map(str::to_owned) {
@@ -292,7 +305,7 @@ impl Gate {
         let read = move |t: &Tables| -> S3Result<bool> {
             let Some(row) = t.bucket(&bucket)? else {
                 // The operation says that there is none.
-                return Ok(operation != "CreateBucket" || grant.unbound());
+                return Ok(operation != "CreateBucket" || grant.unbound(true));
             };
             if expected_owner.is_some_and(|owner| owner != row.namespace) {
                 return Ok(false);
@@ -302,13 +315,13 @@ impl Gate {
             let Some(key) = key else {
                 let open = match operation.as_str() {
                     // The operation says whose the name is.
-                    "CreateBucket" => grant.unbound(),
+                    "CreateBucket" => grant.unbound(true),
                     "HeadBucket" | "GetBucketLocation" | "GetBucketVersioning" => {
                         grant.sees(&row.namespace, &bucket)
                             || row.acl.allows(false, grant.has_key())
                     }
                     name if LOOK_THEMSELVES.contains(&name) => true,
-                    _ => grant.unbound() && grant.sees(&row.namespace, &bucket),
+                    _ => grant.unbound(write) && grant.sees(&row.namespace, &bucket),
                 };
                 return Ok(open);
             };

@@ -362,7 +362,7 @@ pub(super) fn tags_out(tags: &[(String, String)]) -> Vec<dto::Tag> {
 /// What a client said of an object, from any input that has these fields.
 macro_rules! about_of {
     ($input:expr) => {
-        $crate::blob::rows::About {
+        $crate::blob::s3::convert::fit_for_headers($crate::blob::rows::About {
             content_type: $input.content_type.clone(),
             content_encoding: $input
                 .content_encoding
@@ -378,10 +378,34 @@ macro_rules! about_of {
             redirect: $input.website_redirect_location.clone(),
             metadata: $crate::blob::s3::convert::metadata_in($input.metadata.as_ref())?,
             tags: $crate::blob::s3::convert::tags_in_header($input.tagging.as_deref())?,
-        }
+        })?
     };
 }
 pub(super) use about_of;
+
+/// Refuses what could not be told again as a header, such as a line break that came in through a form or a URL.
+pub(super) fn fit_for_headers(about: About) -> S3Result<About> {
+    let lines = [
+        &about.content_type,
+        &about.content_encoding,
+        &about.content_disposition,
+        &about.content_language,
+        &about.cache_control,
+        &about.redirect,
+    ];
+    let value = |v: &String| hyper::header::HeaderValue::from_str(v).is_ok();
+    let name = |n: &String| hyper::header::HeaderName::from_bytes(n.as_bytes()).is_ok();
+    let fits = lines.into_iter().flatten().all(value)
+        && about.metadata.values().all(value)
+        && about.metadata.keys().all(name);
+    if fits {
+        return Ok(about);
+    }
+    Err(s3_error!(
+        InvalidArgument,
+        "a header's value, or the name of metadata, holds characters that no header can"
+    ))
+}
 
 /// `aws-chunked` tells of the transfer, not of the object.
 pub(super) fn encoding(value: &str) -> Option<String> {

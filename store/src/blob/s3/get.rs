@@ -4,10 +4,31 @@ use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
     Door,
-    convert::{Conditions, checksum_out, etag, kind, metadata_out, number, page_size, time},
+    convert::{
+        Conditions, checksum_out, etag, fit_for_headers, kind, metadata_out, number, page_size,
+        time,
+    },
     object::shown_id,
 };
-use crate::blob::rows::{self, Version};
+use crate::blob::rows::{self, About, Version};
+
+/// What is said of an object, as this request wants it told.
+macro_rules! told {
+    ($input:expr, $about:expr) => {{
+        let about = $about;
+        let kind = $input.response_content_type.or(about.content_type);
+        fit_for_headers(About {
+            content_type: kind.or_else(|| Some("binary/octet-stream".into())),
+            content_encoding: $input.response_content_encoding.or(about.content_encoding),
+            content_disposition: $input
+                .response_content_disposition
+                .or(about.content_disposition),
+            content_language: $input.response_content_language.or(about.content_language),
+            cache_control: $input.response_cache_control.or(about.cache_control),
+            ..about
+        })?
+    }};
+}
 
 struct Looked {
     version: Version,
@@ -124,7 +145,7 @@ impl Door {
         } else {
             Checksum::default()
         };
-        let about = version.about.clone();
+        let about = told!(input, version.about.clone());
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".into()),
             body: Some(StreamingBlob::new(body)),
@@ -137,16 +158,11 @@ impl Door {
             tag_count: (!about.tags.is_empty())
                 .then(|| i32::try_from(about.tags.len()).unwrap_or(i32::MAX)),
             parts_count: parts_count(&version, input.part_number),
-            content_type: input
-                .response_content_type
-                .or(about.content_type)
-                .or_else(|| Some("binary/octet-stream".into())),
-            content_encoding: input.response_content_encoding.or(about.content_encoding),
-            content_disposition: input
-                .response_content_disposition
-                .or(about.content_disposition),
-            content_language: input.response_content_language.or(about.content_language),
-            cache_control: input.response_cache_control.or(about.cache_control),
+            content_type: about.content_type,
+            content_encoding: about.content_encoding,
+            content_disposition: about.content_disposition,
+            content_language: about.content_language,
+            cache_control: about.cache_control,
             expires: input
                 .response_expires
                 .or_else(|| about.expires.map(|s| time(s * 1000))),
@@ -196,7 +212,7 @@ impl Door {
         } else {
             Checksum::default()
         };
-        let about = version.about.clone();
+        let about = told!(input, version.about.clone());
         let (partial, tags) = (range.is_some(), about.tags.len());
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".into()),
@@ -207,16 +223,11 @@ impl Door {
             metadata: metadata_out(&about),
             version_id: shown,
             parts_count: parts_count(&version, input.part_number),
-            content_type: input
-                .response_content_type
-                .or(about.content_type)
-                .or_else(|| Some("binary/octet-stream".into())),
-            content_encoding: input.response_content_encoding.or(about.content_encoding),
-            content_disposition: input
-                .response_content_disposition
-                .or(about.content_disposition),
-            content_language: input.response_content_language.or(about.content_language),
-            cache_control: input.response_cache_control.or(about.cache_control),
+            content_type: about.content_type,
+            content_encoding: about.content_encoding,
+            content_disposition: about.content_disposition,
+            content_language: about.content_language,
+            cache_control: about.cache_control,
             expires: input
                 .response_expires
                 .or_else(|| about.expires.map(|s| time(s * 1000))),

@@ -20,7 +20,7 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-pub use access::{Keyring, SYSTEM_NAMESPACE, access_key_id};
+pub use access::{Keyring, Pass, SYSTEM_NAMESPACE, access_key_id};
 pub use cors::Cors;
 
 use super::{Blobs, rows};
