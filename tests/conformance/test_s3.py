@@ -10,15 +10,17 @@ import shutil
 import subprocess
 import sys
 import zlib
-from typing import Any
+from typing import Any, Callable
 
 import botocore.exceptions
 import minio
 import pytest
 import requests
 import s3fs
+from kfp import dsl
 
 from box import Box
+from conftest import Ended
 from s3_client import MIB, Key, connect, refused
 
 
@@ -130,6 +132,41 @@ def test_what_is_missing_says_so(s3: Any, bucket: str) -> None:
     refused("NoSuchBucket", s3.list_objects_v2, Bucket="never-made")
     refused("NoSuchKey", s3.get_object, Bucket=bucket, Key="never made")
     refused("BucketNotEmpty", lambda: (s3.put_object(Bucket=bucket, Key="k"), s3.delete_bucket(Bucket=bucket)))
+
+
+# --- the same bytes in steps ---
+
+
+@dsl.container_component
+def make(data: dsl.Output[dsl.Dataset]):
+    return dsl.ContainerSpec(image="alpine", command=["sh", "-c", 'mkdir -p "$(dirname "$0")"; echo by the step > "$0"'], args=[data.path])
+
+
+@dsl.container_component
+def read(data: dsl.Input[dsl.Dataset], salt: str, text: dsl.OutputPath(str)):
+    script = 'mkdir -p "$(dirname "$1")"; cat "$0" > "$1"; echo "$2"'
+    return dsl.ContainerSpec(image="alpine", command=["sh", "-c", script], args=[data.path, text, salt])
+
+
+@dsl.pipeline
+def handed_over(salt: str):
+    read(data=make().outputs["data"], salt=salt)
+
+
+def test_steps_and_s3_see_the_same_bytes(box: Box, s3: Any, run: Callable[..., Ended]) -> None:
+    first = run(handed_over, caching=True, salt="1")
+    assert first.output("read", "text") == "by the step\n"
+    bucket, key = first.artifact("make", "data")["uri"].removeprefix("minio://").split("/", 1)
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"by the step\n"
+    assert key in [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"]]
+    # The same file: a change in the folder that steps mount is a change of the object, and the other way round.
+    file = box.data / "artifacts/buckets" / bucket / key
+    file.write_text("in the folder")
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"in the folder"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"over S3")
+    again = run(handed_over, caching=True, salt="2")
+    assert again.states() == {"make": "CACHED", "read": "SUCCEEDED"}
+    assert again.output("read", "text") == "over S3"
 
 
 # --- the others ---
