@@ -132,6 +132,18 @@ const volumes = createRoute({
   validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns) }),
   component: lazyRouteComponent(patient(() => import('./pages/Volumes')), 'Volumes'),
 });
+const buckets = createRoute({
+  getParentRoute: () => app,
+  path: '/buckets',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Buckets')), 'Buckets'),
+});
+const bucket = createRoute({
+  getParentRoute: () => app,
+  path: '/buckets/$ns/$bucket',
+  validateSearch: (search: Search) => optional({ prefix: text(search.prefix), after: text(search.after), object: text(search.object) }),
+  component: lazyRouteComponent(patient(() => import('./pages/BucketPage')), 'BucketPage'),
+});
 const docs = createRoute({
   getParentRoute: () => app,
   path: '/docs',
@@ -141,7 +153,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

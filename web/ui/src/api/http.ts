@@ -1,4 +1,5 @@
 // One door to the daemon: credentials ride in the cookie, errors become one type, a lost login is told to the app.
+import { errorOf } from '../lib/s3';
 import type { JsonMap } from './types';
 
 /** An answer that is not 2xx, or no answer at all (status 0). */
@@ -24,7 +25,7 @@ export function onLoginLost(handler: () => void): void {
   loginLost = handler;
 }
 
-/** The server speaks three error dialects (KFP, KFP upload, Kubernetes Status); a person needs one sentence. */
+/** The server speaks four error dialects (KFP, KFP upload, Kubernetes Status, S3); a person needs one sentence. */
 export function errorText(status: number, body: string): { message: string; details?: string } {
   try {
     const parsed = JSON.parse(body) as JsonMap;
@@ -36,6 +37,8 @@ export function errorText(status: number, body: string): { message: string; deta
   } catch {
     // not JSON: fall through to the text itself
   }
+  const fault = errorOf(body);
+  if (fault !== undefined) return { message: fault.message, details: fault.code };
   const text = body.trim();
   if (text !== '' && text.length < 400 && !text.startsWith('<')) return { message: text };
   return { message: `The box answered with HTTP ${status}.` };

@@ -1,4 +1,4 @@
-// Which namespace the jobs and volumes pages show; the URL holds it. Pipelines live in the box's own.
+// Which namespace the jobs, volumes and buckets pages show; the URL holds it. Pipelines live in the box's own.
 import { Badge, NativeSelect, Tooltip } from '@mantine/core';
 import { useNavigate, useRouterState } from '@tanstack/react-router';
 import { NAMESPACE } from '../api/hooks';
@@ -7,7 +7,7 @@ import classes from './Shell.module.css';
 
 export function NamespacePicker() {
   const location = useRouterState({ select: (state) => state.location });
-  const many = /^\/(jobs|volumes)(\/|$)/.exec(location.pathname);
+  const many = /^\/(jobs|volumes|buckets)(\/|$)/.exec(location.pathname);
   if (many === null) {
     return (
       <Tooltip label="The namespace of this box">
@@ -15,12 +15,12 @@ export function NamespacePicker() {
       </Tooltip>
     );
   }
-  const inPath = /^\/jobs\/([^/]+)\/[^/]+\/[^/]+/.exec(location.pathname)?.[1];
+  const inPath = /^\/jobs\/([^/]+)\/[^/]+\/[^/]+|^\/buckets\/([^/]+)\/[^/]+/.exec(location.pathname)?.slice(1).find((part) => part !== undefined);
   const current = inPath ?? (location.search as { ns?: string }).ns ?? NAMESPACE;
-  return <Picker current={current} to={many[1] === 'volumes' ? '/volumes' : '/jobs'} />;
+  return <Picker current={current} to={many[1] === 'volumes' ? '/volumes' : many[1] === 'buckets' ? '/buckets' : '/jobs'} />;
 }
 
-function Picker({ current, to }: { current: string; to: '/jobs' | '/volumes' }) {
+function Picker({ current, to }: { current: string; to: '/jobs' | '/volumes' | '/buckets' }) {
   const navigate = useNavigate();
   const names = (useNamespaces().items ?? []).map((each) => each.metadata.name);
   const all = [...new Set([current, NAMESPACE, ...names])].sort();

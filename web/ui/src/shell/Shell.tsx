@@ -3,6 +3,7 @@ import { ActionIcon, AppShell, Burger, Group, Kbd, Menu, NavLink, Text, Tooltip,
 import { useDisclosure } from '@mantine/hooks';
 import {
   IconBook2,
+  IconBucket,
   IconDatabase,
   IconFlask,
   IconHome,
@@ -36,6 +37,7 @@ const places = [
   { to: '/experiments', label: 'Experiments', icon: IconFlask, child: true },
   { to: '/jobs', label: 'Jobs', icon: IconStack2 },
   { to: '/volumes', label: 'Volumes', icon: IconDatabase },
+  { to: '/buckets', label: 'Buckets', icon: IconBucket },
   { to: '/docs', label: 'Docs', icon: IconBook2 },
 ] as const;
 

@@ -1,0 +1,32 @@
+// @vitest-environment node
+import { describe, expect, it } from 'vitest';
+import { deletion, objectUrl, previewOf, rowsOf } from './s3';
+
+describe('addresses of objects', () => {
+  it('escape every character but the slashes', () => {
+    expect(objectUrl('ada', 'data', 'a b/ü+%(1).csv')).toBe('/s3/ada/data/a%20b/%C3%BC%2B%25%281%29.csv');
+    expect(objectUrl('ada', 'data')).toBe('/s3/ada/data');
+  });
+  it('keep segments of dots from being folded away', () => {
+    expect(objectUrl('ada', 'data', '../x/./y')).toBe('/s3/ada/data/%2E%2E/x/%2E/y');
+  });
+});
+
+describe('rows of a CSV', () => {
+  it('know quotes, line ends and tabs', () => {
+    expect(rowsOf('a,b\r\n"x,""y""\nz",2\n', 9, true)).toEqual([['a', 'b'], ['x,"y"\nz', '2']]);
+    expect(rowsOf('a\tb\n1\t2', 9, true)).toEqual([['a', 'b'], ['1', '2']]);
+  });
+  it('leave out the row that was cut off, and those over the limit', () => {
+    expect(rowsOf('a,b\n1,2\n3,', 9, false)).toEqual([['a', 'b'], ['1', '2']]);
+    expect(rowsOf('a\nb\nc\n', 2, true)).toEqual([['a'], ['b']]);
+  });
+});
+
+it('a deletion escapes keys', () => {
+  expect(deletion(['a&<b>\n'])).toBe('<Delete><Quiet>true</Quiet><Object><Key>a&amp;&lt;b&gt;&#10;</Key></Object></Delete>');
+});
+
+it('a preview goes by the name', () => {
+  expect(['a.CSV', 'b/c.png', 'x.json', 'model.bin', 'README'].map(previewOf)).toEqual(['table', 'image', 'text', undefined, undefined]);
+});
