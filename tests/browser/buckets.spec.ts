@@ -99,3 +99,17 @@ test('folders are walked, shown in pages, and deleted with all below', async ({ 
   await user.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click();
   await expect(user.getByText('Nothing here yet')).toBeVisible();
 });
+
+test('a folder of dots leads into no other bucket, and an empty file is shown as one', async ({ user, api, baseURL }) => {
+  const [name, other] = [fresh('dots').toLowerCase(), fresh('other').toLowerCase()];
+  for (const bucket of [name, other]) expect((await api.put(`/s3/kubeflow/${bucket}`, { headers: { Origin: baseURL ?? '' } })).ok()).toBe(true);
+  await user.goto(`/buckets/kubeflow/${name}?prefix=${encodeURIComponent(`../${other}/`)}`);
+  const chooser = user.waitForEvent('filechooser');
+  await user.getByRole('button', { name: 'Upload files' }).first().click();
+  await (await chooser).setFiles([{ name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.alloc(0) }]);
+  await user.getByRole('link', { name: 'empty.txt' }).click();
+  await expect(user.getByRole('dialog').getByLabel('Preview')).toHaveText('');
+  const inside = async (bucket: string) => (await (await api.get(`/s3/kubeflow/${bucket}?list-type=2`)).text()).match(/<Key>[^<]*/g) ?? [];
+  expect(await inside(name)).toEqual([`<Key>../${other}/empty.txt`]);
+  expect(await inside(other)).toEqual([]);
+});

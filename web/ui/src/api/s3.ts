@@ -22,7 +22,12 @@ export const s3 = {
     listingOf(await xml(objectUrl(ns, bucket) + query({ 'list-type': 2, delimiter: '/', prefix, 'max-keys': PAGE, 'continuation-token': after }), { signal })),
   /** The beginning of an object. */
   head: async (ns: string, bucket: string, key: string, most: number, signal?: AbortSignal): Promise<{ text: string; whole: boolean }> => {
-    const response = await request(objectUrl(ns, bucket, key), { signal, headers: { Range: `bytes=0-${most - 1}` } });
+    const response = await request(objectUrl(ns, bucket, key), { signal, headers: { Range: `bytes=0-${most - 1}` } }).catch((cause: unknown) => {
+      // Of an empty object no byte can be asked for.
+      if (cause instanceof ApiError && cause.status === 416) return undefined;
+      throw cause;
+    });
+    if (response === undefined) return { text: '', whole: true };
     const range = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
     return { text: await response.text(), whole: range === undefined || Number(range) <= most };
   },

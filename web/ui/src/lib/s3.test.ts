@@ -7,8 +7,11 @@ describe('addresses of objects', () => {
     expect(objectUrl('ada', 'data', 'a b/ü+%(1).csv')).toBe('/s3/ada/data/a%20b/%C3%BC%2B%25%281%29.csv');
     expect(objectUrl('ada', 'data')).toBe('/s3/ada/data');
   });
-  it('keep segments of dots from being folded away', () => {
-    expect(objectUrl('ada', 'data', '../x/./y')).toBe('/s3/ada/data/%2E%2E/x/%2E/y');
+  it('stay in their bucket when the browser folds segments of dots', () => {
+    for (const key of ['..', '.', '../x/./y', '../../other/bucket/k', 'a/..', 'a/../../b']) {
+      const folded = new URL(objectUrl('ada', 'data', key), 'http://box').pathname;
+      expect(decodeURIComponent(folded)).toBe(`/s3/ada/data/${key}`);
+    }
   });
 });
 

@@ -1,14 +1,19 @@
 // S3 as the browser needs it: addresses of buckets and objects, what the answers say, and cutting CSV. Pure.
 
-/** What S3 calls a key, cut at slashes and escaped: a key may hold any character. */
-export const objectUrl = (ns: string, bucket: string, key = ''): string =>
-  `/s3/${encodeURIComponent(ns)}/${encodeURIComponent(bucket)}${key === '' ? '' : `/${key.split('/').map(escape).join('/')}`}`;
-
-/** `encodeURIComponent`, and what S3's canonical form escapes besides. A segment of dots would be folded away. */
-function escape(part: string): string {
-  if (part === '.' || part === '..') return part.replaceAll('.', '%2E');
-  return encodeURIComponent(part).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+/**
+ * Where an object is: a key may hold any character. Browsers fold segments of dots away, however they are escaped,
+ * and would ask for another object: the slashes of such a key are escaped as well, which the box reads as the same.
+ */
+export function objectUrl(ns: string, bucket: string, key = ''): string {
+  const place = `/s3/${encodeURIComponent(ns)}/${encodeURIComponent(bucket)}`;
+  if (key === '') return place;
+  const parts = key.split('/');
+  const slash = parts.some((part) => part === '.' || part === '..') ? '%2F' : '/';
+  return `${place}${slash}${parts.map(escape).join(slash)}`;
 }
+
+/** `encodeURIComponent`, and what S3's canonical form escapes besides. */
+const escape = (part: string): string => encodeURIComponent(part).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
 export interface Bucket {
   name: string;
@@ -32,12 +37,18 @@ export interface Listing {
 const children = (node: Document | Element, name: string): Element[] => [...node.getElementsByTagName(name)];
 const text = (node: Document | Element, name: string): string => node.getElementsByTagName(name)[0]?.textContent ?? '';
 const parse = (xml: string): Document => new DOMParser().parseFromString(xml, 'application/xml');
+/** An answer that cannot be read must not look like an empty one. */
+function read(xml: string): Document {
+  const answer = parse(xml);
+  if (answer.getElementsByTagName('parsererror').length > 0) throw new Error('A key here holds characters that the browser cannot read: use an S3 client, such as boto3.');
+  return answer;
+}
 
 export const bucketsOf = (xml: string): Bucket[] =>
-  children(parse(xml), 'Bucket').map((node) => ({ name: text(node, 'Name'), created: text(node, 'CreationDate') }));
+  children(read(xml), 'Bucket').map((node) => ({ name: text(node, 'Name'), created: text(node, 'CreationDate') }));
 
 export function listingOf(xml: string): Listing {
-  const page = parse(xml);
+  const page = read(xml);
   const next = text(page, 'NextContinuationToken');
   return {
     folders: children(page, 'CommonPrefixes').map((node) => text(node, 'Prefix')),
