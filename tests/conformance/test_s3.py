@@ -48,6 +48,15 @@ def test_an_object_keeps_its_bytes_and_what_is_said_of_it(s3: Any, bucket: str) 
     assert head["ContentLength"] == len(body) and head["Metadata"] == {"who": "me"}
 
 
+def test_boto3_needs_no_words_in_the_shell_that_s3_env_sets_up(box: Box, s3: Any, bucket: str, tmp_path: pathlib.Path) -> None:
+    """As the README shows it, but for the bucket."""
+    (tmp_path / "digits.csv").write_text("1,2\n")
+    upload = f'import boto3; boto3.client("s3").upload_file("digits.csv", "{bucket}", "data/digits.csv")'
+    script = f"{box.cli('s3', 'env')}\n{sys.executable} -c '{upload}'"
+    subprocess.run(["sh", "-euc", script], cwd=tmp_path, check=True, timeout=60)
+    assert s3.get_object(Bucket=bucket, Key="data/digits.csv")["Body"].read() == b"1,2\n"
+
+
 def test_large_files_travel_in_parts(s3: Any, bucket: str, tmp_path: pathlib.Path) -> None:
     """upload_file and download_file cut at 8 MiB and work on the parts in parallel."""
     path = tmp_path / "large"
