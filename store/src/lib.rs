@@ -21,6 +21,7 @@ mod log;
 mod object;
 mod patch;
 mod selector;
+pub mod track;
 mod write;
 
 pub use access::{Caller, Minted, mint_token, token_name};

@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     files: PathBuf,
     /// Files on their way in.
     temporary: PathBuf,
-    db: BytesDb,
+    pub(crate) db: BytesDb,
 }
 
 impl std::fmt::Debug for Blobs {

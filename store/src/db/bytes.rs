@@ -3,7 +3,7 @@
 use std::{cell::Cell, path::Path};
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -25,6 +25,8 @@ const PARTS: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("parts")
 const BLOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("blobs");
 /// Id -> xxh3 of the bytes, then the bytes of a small blob.
 const INLINE: TableDefinition<&str, &[u8]> = TableDefinition::new("inline");
+/// (room, key) -> a row of a room that keeps its own, such as the tracking of experiments. Keys: [`super::key`].
+const RECORDS: TableDefinition<(&str, &[u8]), &[u8]> = TableDefinition::new("records");
 /// Bucket -> bytes of all its versions and parts.
 const USED: TableDefinition<&str, u64> = TableDefinition::new("used");
 
@@ -102,6 +104,7 @@ impl BytesDb {
             txn.open_table(BLOBS).map_err(storage)?;
             txn.open_table(INLINE).map_err(storage)?;
             txn.open_table(USED).map_err(storage)?;
+            txn.open_table(RECORDS).map_err(storage)?;
             Ok(((), Some(txn)))
         })?;
         let (queue, jobs) = mpsc::channel(QUEUE);
@@ -521,5 +524,45 @@ impl Tables {
         let mut table = self.writing()?.open_table(INLINE).map_err(storage)?;
         table.insert(id, stored.as_slice()).map_err(storage)?;
         Ok(())
+    }
+
+    /// A record by its key.
+    pub(crate) fn record<T: DeserializeOwned>(&self, room: &str, key: &[u8]) -> Result<Option<T>> {
+        fetch!(self, RECORDS, (room, key), || format!("record of {room}"))
+    }
+
+    pub(crate) fn put_record(&self, room: &str, key: &[u8], value: &impl Serialize) -> Result<()> {
+        self.put(RECORDS, (room, key), value)
+    }
+
+    pub(crate) fn remove_record(&self, room: &str, key: &[u8]) -> Result<()> {
+        self.remove(RECORDS, (room, key))
+    }
+
+    /// Visits a room's records whose keys start with this prefix, in order, from after `after` on; `visit` returns
+    /// false to stop.
+    pub(crate) fn records<T: DeserializeOwned>(
+        &self,
+        room: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        mut visit: impl FnMut(&[u8], T) -> bool,
+    ) -> Result<()> {
+        look!(self, RECORDS, t => {
+            let from = after.unwrap_or(prefix);
+            for entry in t.range((room, from)..).map_err(storage)? {
+                let (at, bytes) = entry.map_err(storage)?;
+                let (in_room, key) = at.value();
+                if in_room != room || !key.starts_with(prefix) {
+                    break;
+                }
+                if Some(key) != after
+                    && !visit(key, parse(|| format!("record of {room}"), bytes.value())?)
+                {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 }

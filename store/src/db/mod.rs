@@ -5,6 +5,7 @@
 //! checksums on ordinary reads, so each row carries its own and damage is seen when it is read.
 
 pub(crate) mod bytes;
+pub(crate) mod key;
 
 use std::{
     cell::Cell,
