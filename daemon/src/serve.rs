@@ -275,6 +275,8 @@ async fn ensure_namespaces(store: &Store) -> Result<()> {
 const DEFAULT_BUCKET: &str = "mlpipeline";
 /// Between two rounds of housekeeping.
 const ROUND: Duration = Duration::from_secs(3600);
+/// How long a deleted tracked run can be restored.
+const KEEP_RUNS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Applies life-cycle rules and removes what nobody needs, at the start and every hour.
 async fn housekeeping(ctx: Ctx, stop: tokio_util::sync::CancellationToken) {
@@ -293,6 +295,13 @@ async fn housekeeping(ctx: Ctx, stop: tokio_util::sync::CancellationToken) {
         }
         if let Err(e) = ctx.blobs.sweep().await {
             tracing::warn!(context = e.context, "the byte store was not swept: {e}");
+        }
+        let old = (jiff::Timestamp::now() - KEEP_RUNS).as_millisecond();
+        if let Err(e) = ctx.blobs.purge_runs(old).await {
+            tracing::warn!(
+                context = e.context,
+                "deleted tracked runs were not removed: {e}"
+            );
         }
         if let Err(e) = scrub::weekly(&ctx).await {
             tracing::warn!(context = e.context, "there is no scrub this week: {e}");

@@ -335,6 +335,11 @@ impl<'a> Txn<'a> {
         self.discarded = true;
     }
 
+    /// The version that the next write gets: a number that no other write of this box has.
+    pub fn next_version(&self) -> u64 {
+        self.version + 1
+    }
+
     fn abandon(&mut self) {
         self.events.clear();
         self.before.clear();

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use crate::{
     App,
     error::{Dialect, Plain},
-    kfp, s3, ui,
+    kfp, mlflow, registry, s3, ui,
 };
 
 const COOKIE: &str = "kfbox_session";
@@ -128,6 +128,12 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
     if pages && ui::wants(&method, request.uri()) {
         return ui::file(request.uri(), request.headers());
     }
+    if pages
+        && method == Method::GET
+        && let Some(page) = mlflow::page(path)
+    {
+        return page;
+    }
     if pages && method == Method::POST && path == "/auth/login" {
         if origin(request.headers()).is_some_and(|o| o != authority) {
             return refuse(Code::Forbidden, "log in from the box's own page");
@@ -162,7 +168,10 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
             {
                 // All but the Kubernetes dialect, which looks closer, is of one namespace.
                 let reads = method == Method::GET || method == Method::HEAD;
-                let namespace = s3::namespace(path).unwrap_or(&app.config.namespace);
+                let namespace = s3::namespace(path)
+                    .or_else(|| mlflow::namespace(path, request.headers()))
+                    .or_else(|| registry::namespace(path))
+                    .unwrap_or(&app.config.namespace);
                 if !scope.namespaces.iter().any(|n| n == namespace)
                     || (scope.role == Role::View && !reads)
                 {

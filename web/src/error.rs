@@ -9,6 +9,8 @@ use axum::{
 use kfbox_store::{Code, Error, Kind};
 use serde_json::{Value, json};
 
+use crate::{mlflow, registry};
+
 /// Who speaks: decides the shape of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -18,6 +20,10 @@ pub(crate) enum Dialect {
     Upload,
     /// Kubernetes: Status objects.
     Kube,
+    /// MLflow's REST API: its own error codes.
+    Mlflow,
+    /// Kubeflow's model registry.
+    Registry,
     /// Our own few doors.
     Plain,
 }
@@ -30,7 +36,11 @@ impl Dialect {
                 .strip_prefix(prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if under("/apis/v2beta1/pipelines/upload")
+        if mlflow::speaks(path) {
+            Self::Mlflow
+        } else if registry::speaks(path) {
+            Self::Registry
+        } else if under("/apis/v2beta1/pipelines/upload")
             || under("/apis/v2beta1/pipelines/upload_version")
         {
             Self::Upload
@@ -47,6 +57,8 @@ impl Dialect {
         match self {
             Self::Kfp | Self::Upload => "kfp",
             Self::Kube => "kube",
+            Self::Mlflow => "mlflow",
+            Self::Registry => "registry",
             Self::Plain => "box",
         }
     }
@@ -56,6 +68,8 @@ impl Dialect {
             Self::Kfp => Kfp(error).into_response(),
             Self::Upload => Upload(error).into_response(),
             Self::Kube => Kube(error).into_response(),
+            Self::Mlflow => Mlflow(error).into_response(),
+            Self::Registry => Registry(error).into_response(),
             Self::Plain => Plain(error).into_response(),
         }
     }
@@ -67,6 +81,10 @@ pub(crate) struct Kfp(pub Error);
 pub(crate) struct Upload(pub Error);
 /// An error of the Kubernetes API.
 pub(crate) struct Kube(pub Error);
+/// An error of MLflow's API.
+pub(crate) struct Mlflow(pub Error);
+/// An error of Kubeflow's model registry.
+pub(crate) struct Registry(pub Error);
 /// An error of our own doors.
 pub(crate) struct Plain(pub Error);
 
@@ -79,7 +97,7 @@ macro_rules! from_store {
         }
     )*};
 }
-from_store!(Kfp, Upload, Kube, Plain);
+from_store!(Kfp, Upload, Kube, Mlflow, Registry, Plain);
 
 fn status(code: Code) -> StatusCode {
     match code {
@@ -119,6 +137,27 @@ fn grpc(code: Code) -> (u32, StatusCode) {
         Code::Internal => 13,
     };
     (number, status(code))
+}
+
+/// MLflow's error codes, and the HTTP status that goes with each.
+fn mlflow_code(code: Code) -> (&'static str, StatusCode) {
+    let name = match code {
+        Code::Invalid | Code::Unprocessable | Code::UnsupportedMedia => {
+            return ("INVALID_PARAMETER_VALUE", StatusCode::BAD_REQUEST);
+        }
+        Code::AlreadyExists => return ("RESOURCE_ALREADY_EXISTS", StatusCode::BAD_REQUEST),
+        Code::Precondition => return ("INVALID_STATE", StatusCode::BAD_REQUEST),
+        Code::Unauthenticated => "UNAUTHENTICATED",
+        Code::Forbidden => "PERMISSION_DENIED",
+        Code::NotFound | Code::Gone => "RESOURCE_DOES_NOT_EXIST",
+        Code::Conflict => "RESOURCE_CONFLICT",
+        Code::TooLarge => "REQUEST_LIMIT_EXCEEDED",
+        Code::StorageFull => "RESOURCE_EXHAUSTED",
+        Code::Unavailable => "TEMPORARILY_UNAVAILABLE",
+        Code::Unsupported => "NOT_IMPLEMENTED",
+        Code::Internal => "INTERNAL_ERROR",
+    };
+    (name, status(code))
 }
 
 /// Kubernetes' one-word reasons.
@@ -213,6 +252,28 @@ impl IntoResponse for Kube {
     }
 }
 
+impl IntoResponse for Mlflow {
+    fn into_response(self) -> Response {
+        log(&self.0);
+        let (name, status) = mlflow_code(self.0.code);
+        let body = json!({"error_code": name, "message": self.0.message});
+        (status, Json(body)).into_response()
+    }
+}
+
+impl IntoResponse for Registry {
+    fn into_response(self) -> Response {
+        log(&self.0);
+        // Upstream answers 422 only for its own schema's errors.
+        let status = match self.0.code {
+            Code::Unprocessable => StatusCode::BAD_REQUEST,
+            code => status(code),
+        };
+        let body = json!({"code": status.as_u16().to_string(), "message": self.0.message});
+        (status, Json(body)).into_response()
+    }
+}
+
 impl IntoResponse for Plain {
     fn into_response(self) -> Response {
         log(&self.0);
@@ -240,7 +301,8 @@ pub(crate) fn method_not_allowed(method: &Method, path: &str, hint: &str) -> Res
         Dialect::Kube => kube_failure(code, "MethodNotAllowed", &message),
         Dialect::Kfp => json!({"code": 12, "message": message}),
         Dialect::Upload => json!({"error_message": message, "error_details": message}),
-        Dialect::Plain => json!({"message": message}),
+        Dialect::Mlflow => json!({"error_code": "ENDPOINT_NOT_FOUND", "message": message}),
+        Dialect::Registry | Dialect::Plain => json!({"message": message}),
     };
     (code, Json(body)).into_response()
 }

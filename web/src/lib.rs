@@ -1,19 +1,22 @@
 //! Every socket of the box: the KFP and Kubernetes dialects, login, artifacts, metrics, the browser UI.
 //!
 //! A request meets, in this order: the Host check, the caller check ([`caller`]), the router, one dialect
-//! ([`kfp`], [`kube`], artifacts), the store. Nothing is routed before its caller is known; the few open
+//! ([`kfp`], [`kube`], [`mlflow`], [`registry`], artifacts), the store. Nothing is routed before its caller is known; the few open
 //! doors (health, login, the UI's static files) are answered by the guard itself and never reach the router.
 //!
 //! This crate never changes the world: it writes desired state to the store, and live bytes (logs) come
 //! through the [`Runtime`] trait that the daemon implements.
 
 mod artifacts;
+mod body;
 mod caller;
 mod config;
 mod error;
 pub mod kfp;
 mod kube;
 mod metrics;
+mod mlflow;
+mod registry;
 mod runtime;
 mod s3;
 mod serve;
@@ -33,6 +36,7 @@ use kfbox_store::{
         Blobs,
         s3::{Keyring, service},
     },
+    track::Tracking,
 };
 use s3s::service::S3Service;
 use tower_http::compression::{CompressionLayer, predicate::Predicate};
@@ -55,6 +59,8 @@ pub struct App {
     pub store: Store,
     /// Bytes of artifacts.
     pub blobs: Blobs,
+    /// Experiments, runs and metrics.
+    pub tracking: Tracking,
     /// Live bytes of containers.
     pub runtime: Arc<dyn Runtime>,
     /// Settings.
@@ -81,6 +87,7 @@ impl App {
         Arc::new(Self {
             store,
             s3: service(blobs.clone(), keys),
+            tracking: blobs.tracking(),
             blobs,
             runtime,
             config,
@@ -107,6 +114,8 @@ fn routes() -> Routes {
         ("/s3/{namespace}/{*object}".into(), any(s3::behind_login)),
     ];
     routes.extend(kfp::routes());
+    routes.extend(mlflow::routes());
+    routes.extend(registry::routes());
     routes.extend(kube::routes());
     routes
 }

@@ -43,6 +43,30 @@ pub fn s3_router(app: &Arc<App>) -> Router {
 }
 
 impl App {
+    /// An S3 request of somebody who is logged in, with a plain S3 address. What comes back is safe to be shown.
+    pub(crate) async fn pass_to_s3(
+        &self,
+        namespace: &str,
+        role: Role,
+        mut request: Request,
+    ) -> Response {
+        request.extensions_mut().insert(Pass::new(namespace, role));
+        for name in [header::AUTHORIZATION, header::COOKIE] {
+            request.headers_mut().remove(name);
+        }
+        let mut response = self.s3(request).await;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(CSP),
+        );
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("private, no-cache"));
+        response.extensions_mut().insert(AsIs);
+        response
+    }
+
     async fn s3(&self, request: Request) -> Response {
         match self.s3.clone().oneshot(request).await {
             Ok(response) => response.map(Body::new),
@@ -76,22 +100,8 @@ pub(crate) async fn behind_login(
     let uri: Uri = format!("{below}{query}")
         .parse()
         .map_err(|e| Error::invalid(format!("the address: {e}")))?;
-    request.extensions_mut().insert(Pass::new(namespace, role));
     *request.uri_mut() = uri;
-    for name in [header::AUTHORIZATION, header::COOKIE] {
-        request.headers_mut().remove(name);
-    }
-    let mut response = app.s3(request).await;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(CSP),
-    );
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-cache"));
-    response.extensions_mut().insert(AsIs);
-    Ok(response)
+    Ok(app.pass_to_s3(namespace, role, request).await)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

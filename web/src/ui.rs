@@ -25,6 +25,8 @@ const API: &[&str] = &[
     "artifacts",
     "healthz",
     "metrics",
+    "mlflow",
+    "model-registry",
     "openapi",
     "pipeline",
     "s3",

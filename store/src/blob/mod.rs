@@ -137,6 +137,44 @@ impl Blobs {
         self.inner.db.write(write).await
     }
 
+    /// The namespace that a bucket belongs to; `None` = there is no such bucket.
+    ///
+    /// # Errors
+    /// When the row cannot be read.
+    pub async fn owner(&self, bucket: &str) -> Result<Option<String>> {
+        let bucket = bucket.to_owned();
+        let row = self.inner.db.read(move |t| t.bucket(&bucket)).await?;
+        Ok(row.map(|b| b.namespace))
+    }
+
+    /// Removes an object and all that is below it as a folder, in all versions.
+    ///
+    /// # Errors
+    /// `Invalid` for a key that is no plain path, or when the disk refuses.
+    pub async fn remove(&self, bucket: &str, key: &str) -> Result<()> {
+        self.path(&format!("s3://{bucket}/{key}"))?;
+        self.remove_below(bucket, &format!("{key}/")).await?;
+        let (inner, bucket, key) = (self.inner.clone(), bucket.to_owned(), key.to_owned());
+        let write = move |t: &Tables| {
+            let mut doomed = Vec::new();
+            t.scan_from(&bucket, key.as_bytes(), 0, |at, age, version| {
+                if at != key.as_bytes() {
+                    return Ok(Next::Stop);
+                }
+                doomed.push((age, version));
+                Ok(Next::On)
+            })?;
+            let mut after = After::default();
+            for (age, version) in &doomed {
+                inner.drop_version(t, &bucket, &key, *age, version, &mut after)?;
+            }
+            Result::Ok(after)
+        };
+        let after = self.inner.db.write(write).await?;
+        self.inner.finish(after).await;
+        Ok(())
+    }
+
     /// The host path of `scheme://bucket/key`.
     ///
     /// # Errors

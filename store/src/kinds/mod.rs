@@ -8,6 +8,7 @@ pub mod ir;
 pub mod pipeline;
 pub mod pod_check;
 pub mod pod_fields;
+pub mod registry;
 pub mod service;
 pub mod storage;
 pub mod train;
@@ -27,4 +28,5 @@ pub(crate) const ROOMS: &[&[&Kind]] = &[
     environment::KINDS,
     access::KINDS,
     storage::KINDS,
+    registry::KINDS,
 ];

@@ -1,6 +1,6 @@
 //! Experiments: unique by name in their namespace; a deleted one keeps its name until it is gone for good.
 
-use super::{EXPERIMENT, Experiment, Lifecycle, Tags, Tracking};
+use super::{EXPERIMENT, Experiment, Lifecycle, SCHEME, Tags, Tracking};
 use crate::{
     Code, Error, Result,
     blob::now_ms,
@@ -21,7 +21,7 @@ fn missing(id: &str) -> Error {
 }
 
 fn location(id: &str) -> String {
-    format!("mlflow-artifacts:/{id}")
+    format!("{SCHEME}{id}")
 }
 
 fn all(t: &Tables, namespace: &str) -> Result<Vec<Experiment>> {

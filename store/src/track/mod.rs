@@ -35,6 +35,22 @@ pub fn bucket(namespace: &str) -> String {
     format!("mlflow-{namespace}")
 }
 
+/// MLflow's word for a file behind its server.
+const SCHEME: &str = "mlflow-artifacts:/";
+
+/// Where an artifact's bytes are: one behind the server in the namespace's bucket, any other as it says.
+pub fn stored(namespace: &str, uri: &str) -> String {
+    match uri.strip_prefix(SCHEME) {
+        // With a host, as some clients write it, the path comes after two more slashes.
+        Some(path) => format!(
+            "s3://{}/{}",
+            bucket(namespace),
+            path.trim_start_matches('/')
+        ),
+        None => uri.to_owned(),
+    }
+}
+
 /// The tracking records of a box. Cheap to clone.
 #[derive(Clone)]
 pub struct Tracking {

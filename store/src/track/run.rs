@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    blob::now_ms,
+    blob::{Blobs, now_ms},
     db::{bytes::Tables, key::Key},
 };
 
@@ -383,39 +383,75 @@ impl Tracking {
             .await
     }
 
-    /// Removes runs that were put away before this time (milliseconds since 1970) for good, with their points.
-    /// Returns where their artifacts are.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn purge(&self, before: i64) -> Result<Vec<(String, String)>> {
+    /// Runs that were put away before this time, at most a hundred, with their namespaces.
+    async fn put_away_before(&self, before: i64) -> Result<Vec<(String, Run)>> {
         self.db
-            .write(move |t| {
-                let mut doomed: Vec<(String, Run)> = Vec::new();
+            .read(move |t| {
+                let mut found: Vec<(String, Run)> = Vec::new();
                 t.records(RUN, &[], None, |at, run: Run| {
                     if run.deleted.is_some_and(|d| d < before) {
-                        doomed.push((first_text(at), run));
+                        found.push((first_text(at), run));
                     }
-                    doomed.len() < 100
+                    found.len() < 100
                 })?;
-                let mut gone = Vec::new();
-                for (namespace, run) in doomed {
-                    let points = metric::of_run(&namespace, &run.id);
-                    let mut keys = Vec::new();
-                    t.records(METRIC, points.bytes(), None, |at, _: Metric| {
-                        keys.push(at.to_vec());
-                        true
-                    })?;
-                    for at in keys {
-                        t.remove_record(METRIC, &at)?;
-                    }
-                    t.remove_record(RUN_OF, of_key(&namespace, &run).bytes())?;
-                    t.remove_record(RUN, key(&namespace, &run.id).bytes())?;
-                    gone.push((namespace, run.artifact_uri));
-                }
-                Ok::<_, Error>(gone)
+                Ok::<_, Error>(found)
             })
             .await
+    }
+
+    /// Removes a run's records, unless it was taken back.
+    async fn forget(&self, namespace: String, run: Run) -> Result<()> {
+        self.db
+            .write(move |t| {
+                let at = key(&namespace, &run.id);
+                if t.record::<Run>(RUN, at.bytes())?
+                    .is_none_or(|r| r.deleted.is_none())
+                {
+                    return Ok(());
+                }
+                let points = metric::of_run(&namespace, &run.id);
+                let mut keys = Vec::new();
+                t.records(METRIC, points.bytes(), None, |at, _: Metric| {
+                    keys.push(at.to_vec());
+                    true
+                })?;
+                for at in keys {
+                    t.remove_record(METRIC, &at)?;
+                }
+                t.remove_record(RUN_OF, of_key(&namespace, &run).bytes())?;
+                t.remove_record(RUN, at.bytes())
+            })
+            .await
+    }
+}
+
+impl Blobs {
+    /// Removes runs that were put away before this time (milliseconds since 1970) for good, first their artifacts,
+    /// then their records. Returns how many.
+    ///
+    /// # Errors
+    /// When the database or the disk refuses; the next call goes on.
+    pub async fn purge_runs(&self, before: i64) -> Result<usize> {
+        let tracking = self.tracking();
+        let mut gone = 0;
+        loop {
+            let doomed = tracking.put_away_before(before).await?;
+            if doomed.is_empty() {
+                return Ok(gone);
+            }
+            for (namespace, run) in doomed {
+                let bucket = super::bucket(&namespace);
+                let place = super::stored(&namespace, &run.artifact_uri);
+                // Artifacts at a place that the client chose are the client's.
+                if let Some(key) = place.strip_prefix(&format!("s3://{bucket}/"))
+                    && key.contains(&run.id)
+                {
+                    self.remove(&bucket, key).await?;
+                }
+                tracking.forget(namespace, run).await?;
+                gone += 1;
+            }
+        }
     }
 }
 

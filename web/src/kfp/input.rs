@@ -1,43 +1,15 @@
 //! Request bodies: bounded, JSON, field names checked. As protobuf's JSON mapping: camelCase is accepted,
 //! null means unset, fields that only answers carry are accepted and dropped, unknown ones are refused.
 
-use std::time::Duration;
-
-use axum::{body::Bytes, extract::Request, http::header};
-use kfbox_store::{Code, Error, Result};
+use axum::extract::Request;
+use kfbox_store::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::App;
+use crate::{App, body};
 
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(60);
 /// What is below these keys is the user's own: its keys stay as they are.
 const USER_DATA: &[&str] = &["pipeline_spec", "parameters", "tags", "plugins_input"];
-
-async fn bytes(app: &App, request: Request) -> Result<Bytes> {
-    let limit = app.config.json_limit;
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    let too_large = || {
-        let limit = limit >> 20;
-        Error::new(
-            Code::TooLarge,
-            format!("the body is larger than {limit} MiB; upload large pipelines as a file"),
-        )
-    };
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let body = axum::body::to_bytes(request.into_body(), limit);
-    match tokio::time::timeout(BODY_TIME, body).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(Error::invalid("the body did not arrive in time")),
-    }
-}
 
 /// The body as `T`; `output_only` names the fields that a client may send back and that mean nothing here.
 pub(super) async fn body<T: DeserializeOwned>(
@@ -45,23 +17,7 @@ pub(super) async fn body<T: DeserializeOwned>(
     request: Request,
     output_only: &[&str],
 ) -> Result<T> {
-    let kind = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
-    let bytes = bytes(app, request).await?;
-    if !bytes.is_empty() && kind.is_some_and(|k| !k.starts_with("application/json")) {
-        return Err(Error::invalid(
-            "Content-Type: must be application/json; send the body as JSON",
-        ));
-    }
-    let value = if bytes.is_empty() {
-        Value::Object(Map::new())
-    } else {
-        serde_json::from_slice(&bytes)
-            .map_err(|e| Error::invalid(format!("the body is not JSON: {e}")))?
-    };
-    let Value::Object(mut fields) = plain(value) else {
+    let Value::Object(mut fields) = plain(body::object(app, request).await?.into()) else {
         return Err(Error::invalid("the body must be a JSON object"));
     };
     fields.retain(|key, _| !output_only.contains(&key.as_str()));

@@ -331,9 +331,35 @@ impl Pods {
     }
 }
 
-/// What the engine says when a container's network is gone.
+/// What the engine and its runtime say when a container's network is gone.
 fn is_sandbox_gone(message: &str, sandbox: &str) -> bool {
     message.contains("non running container")
         || message.contains("No such container") && message.contains(sandbox)
         || message.contains("cannot join network")
+        // The sandbox's process ended between the engine's look at it and the runtime's.
+        || message.contains("namespace path: lstat /proc/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_that_is_gone_is_known_by_the_engines_words() {
+        let said = [
+            "cannot join network of a non running container: 1f",
+            "No such container: kfbox-1-sandbox",
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to create new \
+             parent process: namespace path: lstat /proc/28794/ns/net: no such file or directory: unknown",
+        ];
+        for message in said {
+            assert!(is_sandbox_gone(message, "kfbox-1-sandbox"), "{message}");
+        }
+        for other in [
+            "No such container: kfbox-1-two",
+            "OCI runtime create failed: runc create failed: exec: \"nope\": no such file or directory: unknown",
+        ] {
+            assert!(!is_sandbox_gone(other, "kfbox-1-sandbox"), "{other}");
+        }
+    }
 }
