@@ -24,6 +24,12 @@ fn joined(folder: &str, path: &str) -> String {
     }
 }
 
+/// Whether a path can be one of a file, too.
+fn is_plain(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    !path.contains(['\0', '\\']) && path.split('/').all(|name| !matches!(name, "" | "." | ".."))
+}
+
 /// What is in a folder of the namespace, as MLflow's `FileInfo`s with paths below `path`. A bucket of another
 /// namespace, or of another server, is not looked into.
 async fn entries(app: &App, namespace: &str, uri: &str, path: &str) -> Result<Vec<Value>> {
@@ -87,8 +93,13 @@ pub(super) async fn file(
         .split_once("/mlflow-artifacts/artifacts/")
         .map_or("", |(_, path)| path);
     let method = request.method().clone();
-    if path.is_empty() {
-        return Err(Error::invalid("the path of an artifact is missing").into());
+    let key = percent_decode_str(path).decode_utf8();
+    let key = key.map_err(|_| Error::invalid("the path of an artifact must be UTF-8"))?;
+    if !is_plain(&key) {
+        return Err(Error::invalid(
+            "the path of an artifact: must be names joined by '/', none of them '.', '..' or empty",
+        )
+        .into());
     }
     match method {
         Method::PUT => app.blobs.ensure_bucket(&bucket, &namespace).await?,
@@ -102,8 +113,6 @@ pub(super) async fn file(
     }
     if method == Method::DELETE {
         // A folder goes with all that is in it.
-        let key = percent_decode_str(path).decode_utf8();
-        let key = key.map_err(|_| Error::invalid("the path of an artifact must be UTF-8"))?;
         app.blobs.remove(&bucket, key.trim_end_matches('/')).await?;
         return Ok(Json(json!({})).into_response());
     }

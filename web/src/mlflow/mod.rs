@@ -30,7 +30,7 @@ use crate::{App, Routes, error::Mlflow};
 use args::Args;
 
 /// The version of MLflow whose API this is.
-const VERSION: &str = "3.18.0";
+const VERSION: &str = "3.17.2";
 const PREFIX: &str = "/mlflow/";
 const WORKSPACE: &str = "x-mlflow-workspace";
 
@@ -82,9 +82,9 @@ pub(crate) fn page(path: &str) -> Option<Response> {
     if namespace.is_empty() || namespace.contains('/') {
         return None;
     }
-    let mut to = form_urlencoded::Serializer::new(String::from("/tracking?"));
-    to.append_pair("namespace", namespace);
-    Some((StatusCode::FOUND, [(header::LOCATION, to.finish())]).into_response())
+    let name: String = form_urlencoded::byte_serialize(namespace.as_bytes()).collect();
+    let to = format!("/tracking?namespace={name}");
+    Some((StatusCode::FOUND, [(header::LOCATION, to)]).into_response())
 }
 
 /// One request, with all that the calls need to know.

@@ -37,6 +37,8 @@ const VERSIONS: Schema = Schema {
     ],
     registry: false,
 };
+/// The mark of a model that is a prompt.
+const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
 /// MLflow's rule: a name is part of `models:/name/1`.
 const FORBIDDEN: &[char] = &['/', ':'];
 
@@ -50,7 +52,15 @@ fn time(key: &str, object: &kfbox_store::Object) -> Option<f64> {
 }
 
 fn tag(properties: &Properties, key: &str) -> Vec<String> {
-    properties.get(key).map(property_text).into_iter().collect()
+    let found = properties.get(key).map(property_text);
+    // Clients ask for what is no prompt with `!= 'true'`, which would not find what has no mark.
+    let found = found.or_else(|| (key == IS_PROMPT).then(|| "false".to_owned()));
+    found.into_iter().collect()
+}
+
+/// Whether a search shows it: prompts only when it asks for them.
+fn is_shown(filter: &str, properties: &Properties) -> bool {
+    filter.contains(IS_PROMPT) || !properties.contains_key(IS_PROMPT)
 }
 
 struct SeenModel<'a>(&'a Model);
@@ -467,11 +477,16 @@ async fn transition(ask: &Ask) -> Result<Value> {
 
 async fn search_models(ask: &Ask) -> Result<Value> {
     let args = &ask.args;
-    let filter = Filter::parse(args.text("filter")?, &MODELS)?;
+    let asked = args.text("filter")?;
+    let filter = Filter::parse(asked, &MODELS)?;
     let keys = args.texts("order_by")?;
     let order = Order::parse(keys.iter().map(String::as_str).chain(["name"]), &MODELS)?;
     let mut found = registry::models(&ask.app.store, &ask.namespace).await?;
-    found.retain(|m| m.spec.state == ModelState::Live && filter.lets(&SeenModel(m)));
+    found.retain(|m| {
+        m.spec.state == ModelState::Live
+            && is_shown(asked, &m.spec.custom_properties)
+            && filter.lets(&SeenModel(m))
+    });
     found.sort_by(|a, b| order.compare(&SeenModel(a), &SeenModel(b)));
     let (page, next) = args::page(args, found, args.max_results(100, 1000)?)?;
     let mut shown = Vec::with_capacity(page.len());
@@ -484,7 +499,8 @@ async fn search_models(ask: &Ask) -> Result<Value> {
 
 async fn search_versions(ask: &Ask) -> Result<Value> {
     let args = &ask.args;
-    let filter = Filter::parse(args.text("filter")?, &VERSIONS)?;
+    let asked = args.text("filter")?;
+    let filter = Filter::parse(asked, &VERSIONS)?;
     let keys = args.texts("order_by")?;
     let keys = keys.iter().map(String::as_str);
     let order = Order::parse(
@@ -497,7 +513,9 @@ async fn search_versions(ask: &Ask) -> Result<Value> {
     let mut found: Vec<(&Model, &Version)> = all
         .iter()
         .filter_map(|v| Some((*by_id.get(v.spec.registered_model_id.as_str())?, v)))
-        .filter(|(m, v)| filter.lets(&SeenVersion(&m.spec.name, v)))
+        .filter(|(m, v)| {
+            is_shown(asked, &v.spec.custom_properties) && filter.lets(&SeenVersion(&m.spec.name, v))
+        })
         .collect();
     found.sort_by(|a, b| {
         order.compare(
