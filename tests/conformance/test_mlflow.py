@@ -302,7 +302,7 @@ def test_a_token_of_one_namespace_opens_no_other(box: Box) -> None:
 
 def test_a_link_that_the_client_printed_opens_the_boxs_page(box: Box) -> None:
     answer = requests.get(f"{box.url}/mlflow/{NAMESPACE}/", allow_redirects=False, timeout=20)
-    assert answer.status_code == 302 and answer.headers["location"] == f"/tracking?namespace={NAMESPACE}"
+    assert answer.status_code == 302 and answer.headers["location"] == f"/tracking?ns={NAMESPACE}"
 
 
 def test_what_was_answered_outlives_a_kill() -> None:

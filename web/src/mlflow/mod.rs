@@ -83,7 +83,7 @@ pub(crate) fn page(path: &str) -> Option<Response> {
         return None;
     }
     let name: String = form_urlencoded::byte_serialize(namespace.as_bytes()).collect();
-    let to = format!("/tracking?namespace={name}");
+    let to = format!("/tracking?ns={name}");
     Some((StatusCode::FOUND, [(header::LOCATION, to)]).into_response())
 }
 

@@ -17,12 +17,12 @@ import { router } from './router';
 import { cssVariables, theme } from './theme';
 
 const followOldLink = () => {
-  const target = fromOldHash(window.location.hash);
+  const target = fromOldHash(window.location.hash, window.location.search);
   if (target === undefined) return;
   window.history.replaceState(null, '', target);
   void router.load();
 };
-const old = fromOldHash(window.location.hash);
+const old = fromOldHash(window.location.hash, window.location.search);
 if (old !== undefined) window.history.replaceState(null, '', old);
 window.addEventListener('hashchange', followOldLink);
 

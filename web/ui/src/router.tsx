@@ -144,6 +144,42 @@ const bucket = createRoute({
   validateSearch: (search: Search) => optional({ prefix: text(search.prefix), after: text(search.after), object: text(search.object) }),
   component: lazyRouteComponent(patient(() => import('./pages/BucketPage')), 'BucketPage'),
 });
+const tracking = createRoute({
+  getParentRoute: () => app,
+  path: '/tracking',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns), archived: search.archived === true || undefined }),
+  component: lazyRouteComponent(patient(() => import('./pages/Tracking')), 'Tracking'),
+});
+const trackedExperiment = createRoute({
+  getParentRoute: () => app,
+  path: '/tracking/$ns/experiments/$experimentId',
+  validateSearch: (search: Search) => optional({ filter: text(search.filter), sort: text(search.sort), columns: text(search.columns), archived: search.archived === true || undefined }),
+  component: lazyRouteComponent(patient(() => import('./pages/TrackedExperiment')), 'TrackedExperiment'),
+});
+const trackedRun = createRoute({
+  getParentRoute: () => app,
+  path: '/tracking/$ns/runs/$runId',
+  validateSearch: (search: Search) => optional({ tab: text(search.tab) }),
+  component: lazyRouteComponent(patient(() => import('./pages/TrackedRun')), 'TrackedRun'),
+});
+const compareRuns = createRoute({
+  getParentRoute: () => app,
+  path: '/tracking/$ns/compare',
+  validateSearch: (search: Search) => optional({ runs: text(search.runs) }),
+  component: lazyRouteComponent(patient(() => import('./pages/CompareRuns')), 'CompareRuns'),
+});
+const models = createRoute({
+  getParentRoute: () => app,
+  path: '/models',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns), archived: search.archived === true || undefined }),
+  component: lazyRouteComponent(patient(() => import('./pages/Models')), 'Models'),
+});
+const model = createRoute({
+  getParentRoute: () => app,
+  path: '/models/$ns/$name',
+  validateSearch: list,
+  component: lazyRouteComponent(patient(() => import('./pages/ModelPage')), 'ModelPage'),
+});
 const docs = createRoute({
   getParentRoute: () => app,
   path: '/docs',
@@ -153,7 +189,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

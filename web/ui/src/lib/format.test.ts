@@ -69,6 +69,9 @@ describe('old links', () => {
     expect(fromOldHash('#/runs/details/abc')).toBe('/runs/abc');
     expect(fromOldHash('#/experiments/details/e')).toBe('/experiments/e');
     expect(fromOldHash('#/pipelines/details/p/version/v')).toBe('/pipelines/p?version=v');
+    expect(fromOldHash('#/experiments/1/runs/abc', '?ns=ada')).toBe('/tracking/ada/runs/abc');
+    expect(fromOldHash('#/experiments/1', '?ns=ada')).toBe('/tracking/ada/experiments/1');
+    expect(fromOldHash('#/models/a%20b/versions/1', '?ns=ada')).toBe('/models/ada/a%20b');
     expect(fromOldHash('#token=x')).toBeUndefined();
     expect(fromOldHash('')).toBeUndefined();
   });

@@ -3,7 +3,7 @@ import type { RunObject, RunState, TaskObject, TaskState } from '../api/types';
 import { duration, parseTime, plural, someOf } from './format';
 
 export type Tone = 'ok' | 'bad' | 'run' | 'wait' | 'off' | 'cached';
-export type AnyState = RunState | TaskState | 'NOT_REACHED' | 'SUSPENDED' | 'RESTARTING';
+export type AnyState = RunState | TaskState | 'NOT_REACHED' | 'SUSPENDED' | 'RESTARTING' | 'FINISHED' | 'KILLED';
 
 interface StateLook {
   word: string;
@@ -22,6 +22,8 @@ const looks: Record<AnyState, StateLook> = {
   PAUSED: { word: 'Paused', tone: 'wait' },
   SUSPENDED: { word: 'Suspended', tone: 'off' },
   RESTARTING: { word: 'Restarting', tone: 'run' },
+  FINISHED: { word: 'Finished', tone: 'ok' },
+  KILLED: { word: 'Killed', tone: 'off' },
   NOT_REACHED: { word: 'Not reached', tone: 'off' },
 };
 

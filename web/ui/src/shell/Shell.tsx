@@ -3,7 +3,9 @@ import { ActionIcon, AppShell, Burger, Group, Kbd, Menu, NavLink, Text, Tooltip,
 import { useDisclosure } from '@mantine/hooks';
 import {
   IconBook2,
+  IconBox,
   IconBucket,
+  IconChartLine,
   IconDatabase,
   IconFlask,
   IconHome,
@@ -36,6 +38,8 @@ const places = [
   { to: '/runs', label: 'Runs', icon: IconPlayerPlay, child: true },
   { to: '/experiments', label: 'Experiments', icon: IconFlask, child: true },
   { to: '/jobs', label: 'Jobs', icon: IconStack2 },
+  { to: '/tracking', label: 'Tracking', icon: IconChartLine },
+  { to: '/models', label: 'Models', icon: IconBox },
   { to: '/volumes', label: 'Volumes', icon: IconDatabase },
   { to: '/buckets', label: 'Buckets', icon: IconBucket },
   { to: '/docs', label: 'Docs', icon: IconBook2 },
