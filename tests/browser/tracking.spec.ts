@@ -79,7 +79,7 @@ test('runs are searched, sorted, compared, deleted and restored', async ({ user,
   await expectAccessible(user, 'curves side by side');
   await user.getByRole('tab', { name: 'Values' }).click();
   const values = user.getByRole('table', { name: 'Values side by side' });
-  await expect(values.getByRole('row', { name: 'rate 0.1 0.3' })).toBeVisible();
+  await expect(values.getByRole('row', { name: 'rate 0.3 0.1' })).toBeVisible();
   await expect(values.getByRole('row', { name: /^layers/ })).toHaveCount(0);
   await user.getByRole('switch', { name: 'Also what is the same in all' }).click();
   await expect(values.getByRole('row', { name: 'layers 3 3' })).toBeVisible();
