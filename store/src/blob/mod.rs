@@ -1,15 +1,17 @@
 //! The bytes: buckets of objects with versions, behind one Rust door (this) and one S3 door ([`s3`]).
 //!
-//! Four things, each in its place:
+//! Five things, each in its place:
 //! - *rows* ([`rows`], in `index.redb`): buckets, versions of objects, uploads, blobs. One writer, group commit.
 //! - *blobs* ([`files`]): bytes that never change, under random ids: small ones in the database, others as files.
 //! - *uses* ([`refs`]): a version names blobs and is counted at them; a blob that nobody names goes. So a copy
 //!   of an object copies no bytes.
+//! - *commits* ([`commit`]): folders of a data set that never change; rows over the same blobs.
 //! - *the tree* ([`tree`]): the same bytes as plain files below `buckets/`, bind-mounted into steps.
 //!
 //! The order of writing makes an orphaned file possible (a sweep removes it) and a missing one impossible:
 //! bytes, then their name, then the row, each durable before the next.
 
+pub mod commit;
 mod files;
 mod list;
 mod read;

@@ -19,6 +19,9 @@ pub(crate) struct Bucket {
     /// Greatest sum of bytes of all versions; 0 = no limit.
     #[serde(default)]
     pub quota: u64,
+    /// Of a data set: the top folders that can be written to; all others are commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches: Option<Vec<String>>,
     #[serde(default)]
     pub tags: Vec<(String, String)>,
     /// CORS rules, in order; the first that fits counts.
@@ -132,6 +135,9 @@ pub(crate) struct Version {
     pub checksum: Option<Checksum>,
     #[serde(default, skip_serializing_if = "Acl::is_private")]
     pub acl: Acl,
+    /// SHA-256 of the bytes in hex, once a commit has asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// What a client says of an object, and gets back with it.

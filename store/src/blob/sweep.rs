@@ -85,11 +85,13 @@ impl Blobs {
                         }
                         Ok(Next::On)
                     })?;
-                    let versioned = t
-                        .bucket(&bucket)?
-                        .is_some_and(|b| b.versioning != super::Versioning::Off);
+                    let row = t.bucket(&bucket)?.unwrap_or_default();
+                    let versioned = row.versioning != super::Versioning::Off;
                     let (mut count, mut after) = (0, After::default());
                     for (key, versions) in keys {
+                        if row.is_closed(&key) {
+                            continue;
+                        }
                         for (index, act) in judge(&rules, &key, &versions, now) {
                             let (age, version) = &versions[index];
                             count += 1;

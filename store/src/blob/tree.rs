@@ -53,6 +53,7 @@ impl Blobs {
         let (inner, bucket) = (self.inner.clone(), bucket.to_owned());
         let root = inner.tree.join(&bucket);
         self.ensure_bucket(&bucket, namespace).await?;
+        self.writable(uri).await?;
         let files = tokio::task::spawn_blocking(move || walk(&root, at)).await;
         let files = files.map_err(Error::internal)??;
         for batch in files.chunks(BATCH) {
@@ -67,6 +68,28 @@ impl Blobs {
             self.inner.finish(after.await?).await;
         }
         Ok(())
+    }
+
+    /// Whether a folder can be written to.
+    ///
+    /// # Errors
+    /// `Invalid` for a place in a commit, which never changes.
+    pub async fn writable(&self, uri: &str) -> Result<()> {
+        let (bucket, key) = super::split(uri)?;
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let row = self.inner.db.read({
+            let bucket = bucket.clone();
+            move |t| t.bucket(&bucket)
+        });
+        // The folder itself, as well as what is in it.
+        let below = format!("{key}/x");
+        match row.await? {
+            Some(row) if row.is_closed(&below) => Err(Error::invalid(format!(
+                "s3://{bucket}/{key}: the data set {bucket} is written to in its branches only ({}); commits never change",
+                row.branches.unwrap_or_default().join(", ")
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Sees to it that the objects at this URI (the one of that key, and all below it) lie as files in the tree.

@@ -69,7 +69,9 @@ impl Grant {
 
     /// Whether it opens keys of this bucket that start with `prefix`, by itself or by the bucket's ACL.
     pub(crate) fn may(&self, row: &Bucket, bucket: &str, prefix: &str, write: bool) -> bool {
-        self.opens(&row.namespace, bucket, prefix, write) || row.acl.allows(write, self.has_key())
+        !(write && row.is_closed(prefix))
+            && (self.opens(&row.namespace, bucket, prefix, write)
+                || row.acl.allows(write, self.has_key()))
     }
 
     /// Whether it opens a bucket of this namespace for keys that start with `prefix`.
@@ -325,6 +327,12 @@ impl Gate {
                 };
                 return Ok(open);
             };
+            if write && row.is_closed(&key) {
+                return Err(s3_error!(
+                    AccessDenied,
+                    "this bucket is a data set: write to one of its branches; commits never change"
+                ));
+            }
             if grant.opens(&row.namespace, &bucket, &key, write) {
                 return Ok(true);
             }
