@@ -32,8 +32,8 @@ use crate::{
     node::{self, Machine},
     pipeline::Specs,
     reconcile::{
-        Ctx, access_key, backoff, batch, deployment, environment, gc, job, namespace, pod, run,
-        schedule, scrub, service, statefulset, task, trainjob, volume,
+        Ctx, access_key, backoff, batch, dataset, deployment, environment, gc, job, namespace, pod,
+        run, schedule, scrub, service, statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -115,7 +115,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let pods = Waker::new();
     let machine = tokio::task::spawn_blocking(move || Machine::look(capacity)).await?;
     node::report(&store, machine, false).await?;
-    let rooms = rooms(&ctx, &pods);
+    let rooms = rooms(&ctx, &app, &pods);
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(follow_engine(ctx.clone(), machine, pods, stop.clone()));
     let doors = network::Doors {
@@ -196,7 +196,7 @@ fn context(e: &kfbox_store::Error) -> String {
         .unwrap_or_default()
 }
 
-fn rooms(ctx: &Ctx, pods: &Waker) -> Vec<Room> {
+fn rooms(ctx: &Ctx, app: &Arc<kfbox_web::App>, pods: &Waker) -> Vec<Room> {
     let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
         reconciler,
         waker,
@@ -240,6 +240,11 @@ fn rooms(ctx: &Ctx, pods: &Waker) -> Vec<Room> {
             2,
         ),
         room(Arc::new(scrub::Scrubs(ctx.clone())), Waker::new(), 1),
+        room(
+            Arc::new(dataset::Datasets(ctx.clone(), app.clone())),
+            Waker::new(),
+            4,
+        ),
         room(Arc::new(gc::Gc(ctx.clone())), Waker::new(), 1),
         room(Arc::new(batch::Jobs(ctx.clone())), Waker::new(), 2),
         room(

@@ -44,6 +44,7 @@ use tower_http::compression::{CompressionLayer, predicate::Predicate};
 pub use axum::Router;
 pub use caller::new_secret;
 pub use config::{Config, Hosts};
+pub use kfp::StartRun;
 pub use metrics::Metrics;
 pub use runtime::{Control, Duplex, ExecOptions, LogOptions, LogStream, Output, Runtime, Session};
 pub use s3::s3_router;

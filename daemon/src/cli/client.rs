@@ -126,6 +126,20 @@ impl Client {
         Ok(self.answer(path, sent)?.body_mut().read_json()?)
     }
 
+    /// PATCH: a JSON merge patch.
+    ///
+    /// # Errors
+    /// The box's own message.
+    pub fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        let sent = self
+            .agent
+            .patch(format!("{}{path}", self.base))
+            .header("Authorization", self.bearer())
+            .header("Content-Type", "application/merge-patch+json")
+            .send(serde_json::to_string(body)?);
+        Ok(self.answer(path, sent)?.body_mut().read_json()?)
+    }
+
     /// DELETE.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! of the daemon's public API.
 
 mod client;
+mod data;
 mod doctor;
 mod kubeconfig;
 mod output;
@@ -84,6 +85,8 @@ enum Command {
     Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Make, list or revoke keys to the S3 endpoint
     S3(s3::S3Args),
+    /// Data sets with versions: commit what a bucket's folder holds, tag it, compare it
+    Data(data::DataArgs),
     /// Start a run of a compiled pipeline (.yaml or .json)
     Run(run::RunArgs),
     /// List runs, newest first; or show one with its tasks
@@ -143,6 +146,7 @@ impl Cli {
             Command::Status(connection) => output::status(&connection),
             Command::Doctor(connection) => doctor::doctor(&connection),
             Command::S3(args) => args.run(),
+            Command::Data(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Kubeconfig(args) => args.run(),
             Command::Run(args) => args.run(),

@@ -5,6 +5,7 @@ pub mod access_key;
 pub mod backoff;
 pub mod batch;
 pub mod dag;
+pub mod dataset;
 pub mod deployment;
 pub mod environment;
 pub mod gc;

@@ -12,6 +12,7 @@
 //! ```
 
 mod attempt;
+mod import;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -195,6 +196,9 @@ impl Tasks {
             }
             if let Some(wait) = backing_off(&step.status) {
                 return Ok(Action::After(wait));
+            }
+            if let Some(importer) = import::importer(step) {
+                return self.import(step, importer).await;
             }
             return self.begin(step).await;
         }

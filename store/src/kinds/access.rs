@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{NoStatus, schema_of};
 use crate::{Column, Error, Kind, Verbs};
 
 /// A bearer token, a browser session, or a one-time login link. Its name is derived from the secret's digest,
@@ -32,7 +33,7 @@ pub static ACCESS_KEY: Kind = Kind {
     short: &["ak"],
     verbs: Verbs::All,
     namespaced: true,
-    schema: Some(access_key_schema),
+    schema: Some(schema_of::<AccessKeySpec, NoStatus>),
     validate: |object| {
         let spec: AccessKeySpec = object.spec()?;
         if let Some(at) = &spec.expires
@@ -56,15 +57,6 @@ pub static ACCESS_KEY: Kind = Kind {
     ],
     ..Kind::BASE
 };
-
-fn access_key_schema() -> schemars::Schema {
-    #[derive(schemars::JsonSchema)]
-    #[allow(dead_code)]
-    struct AccessKey {
-        spec: Option<AccessKeySpec>,
-    }
-    schemars::schema_for!(AccessKey)
-}
 
 /// What an AccessKey opens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod cluster;
 pub mod core;
+pub mod dataset;
 pub mod environment;
 pub mod ir;
 pub mod pipeline;
@@ -15,7 +16,29 @@ pub mod train;
 pub mod trainer;
 pub mod workload;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use crate::Kind;
+
+/// The schema of a whole object of the box's own: the envelope around its spec and its status.
+pub(crate) fn schema_of<Spec: schemars::JsonSchema, Status: schemars::JsonSchema>()
+-> schemars::Schema {
+    #[derive(schemars::JsonSchema)]
+    #[serde(rename_all = "camelCase")]
+    #[allow(dead_code)]
+    struct Whole<Spec, Status> {
+        api_version: Option<String>,
+        kind: Option<String>,
+        metadata: Option<ObjectMeta>,
+        spec: Option<Spec>,
+        status: Option<Status>,
+    }
+    schemars::schema_for!(Whole<Spec, Status>)
+}
+
+/// The status of a kind that has none.
+#[derive(schemars::JsonSchema)]
+pub(crate) struct NoStatus {}
 
 /// Every room's kinds. A new room adds one line here.
 pub(crate) const ROOMS: &[&[&Kind]] = &[
@@ -29,4 +52,5 @@ pub(crate) const ROOMS: &[&[&Kind]] = &[
     access::KINDS,
     storage::KINDS,
     registry::KINDS,
+    dataset::KINDS,
 ];

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::schema_of;
 use crate::{Column, Kind, Verbs};
 
 /// One reading of all stored bytes, to find those that have changed on the disk. The box makes one each week.
@@ -12,7 +13,7 @@ pub static SCRUB: Kind = Kind {
     plural: "scrubs",
     verbs: Verbs::CreateDelete,
     namespaced: false,
-    schema: Some(schema),
+    schema: Some(schema_of::<NoSpec, ScrubStatus>),
     columns: &[
         Column::path("Checked", ".status.checked"),
         Column::path("Of", ".status.total"),
@@ -27,14 +28,9 @@ pub static SCRUB: Kind = Kind {
 
 pub(crate) const KINDS: &[&Kind] = &[&SCRUB];
 
-fn schema() -> schemars::Schema {
-    #[derive(schemars::JsonSchema)]
-    #[allow(dead_code)]
-    struct Scrub {
-        status: Option<ScrubStatus>,
-    }
-    schemars::schema_for!(Scrub)
-}
+/// A Scrub is asked for by being there.
+#[derive(schemars::JsonSchema)]
+struct NoSpec {}
 
 /// How far it is, and what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

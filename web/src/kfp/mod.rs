@@ -33,6 +33,7 @@ use crate::{
 
 pub use defaults::{DEFAULT_EXPERIMENT, ensure_defaults};
 pub(crate) use index::Index;
+pub use runs::StartRun;
 pub(crate) use spec::Specs;
 
 /// When the object was created, with microseconds: rows of one second keep their order in lists.

@@ -1,6 +1,8 @@
 //! Runs: created, listed, put away, stopped, retried, deleted. All by writing what is wanted; what becomes of
 //! it is the engine's to write.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     extract::{Path, Query, Request, State},
@@ -8,8 +10,9 @@ use axum::{
 use kfbox_store::{
     Code, Error, Object, Propagation, Ref, Result,
     kinds::pipeline::{
-        EXPERIMENT, ExperimentSpec, PIPELINE, PIPELINE_VERSION, PipelineVersionSpec, RUN, RunSpec,
-        RunState, RunStatus, RuntimeConfig, StorageState, VersionRef,
+        EXPERIMENT, ExperimentSpec, PIPELINE, PIPELINE_VERSION, PipelineSpecBody,
+        PipelineVersionSpec, RUN, RunSpec, RunState, RunStatus, RuntimeConfig, StorageState,
+        VersionRef,
     },
 };
 use serde::Deserialize;
@@ -67,8 +70,67 @@ const OUTPUT_ONLY: &[&str] = &[
 
 pub(super) async fn create(State(app): crate::State, request: Request) -> Answer {
     let wanted: Wanted = input::body(&app, request, OUTPUT_ONLY).await?;
+    let id = uuid::Uuid::new_v4().to_string();
+    let (object, body) = start(&app, wanted, id, BTreeMap::new()).await?;
+    Ok(Json(wire::run(&object, Some(&body), Vec::new())?))
+}
+
+/// A run that the box starts by itself.
+#[derive(Clone, Debug, Default)]
+pub struct StartRun {
+    /// The run's id: who starts it twice by the same id gets one.
+    pub id: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// Free text.
+    pub description: String,
+    /// Which pipeline.
+    pub pipeline_id: String,
+    /// Its version; "" = the newest.
+    pub pipeline_version_id: String,
+    /// Its experiment; "" = the default one.
+    pub experiment_id: String,
+    /// Its parameters; the pipeline's defaults stand for those that are missing.
+    pub parameters: Map<String, Value>,
+    /// Annotations: why it was started.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl App {
+    /// Starts a run of a stored pipeline.
+    ///
+    /// # Errors
+    /// As the API's own call: no such pipeline, wrong parameters, an archived experiment.
+    pub async fn start_run(&self, run: StartRun) -> Result<()> {
+        let wanted = Wanted {
+            experiment_id: run.experiment_id,
+            display_name: run.display_name,
+            description: run.description,
+            pipeline_version_reference: Some(WantedVersion {
+                pipeline_id: run.pipeline_id,
+                pipeline_version_id: run.pipeline_version_id,
+            }),
+            runtime_config: WantedConfig {
+                parameters: run.parameters,
+                ..WantedConfig::default()
+            },
+            ..Wanted::default()
+        };
+        match start(self, wanted, run.id, run.annotations).await {
+            Err(e) if e.code != Code::AlreadyExists => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn start(
+    app: &App,
+    wanted: Wanted,
+    id: String,
+    annotations: BTreeMap<String, String>,
+) -> Result<(Object, PipelineSpecBody)> {
     let display_name = input::name("display_name", &wanted.display_name)?;
-    let (source, reference) = source(&app, &wanted).await?;
+    let (source, reference) = source(app, &wanted).await?;
     let given = wanted.runtime_config.parameters;
     // Checking a large spec takes a while.
     let (spec, parameters) = tokio::task::spawn_blocking(move || {
@@ -112,8 +174,9 @@ pub(super) async fn create(State(app): crate::State, request: Request) -> Answer
             service_account: wanted.service_account,
             ..RunSpec::default()
         };
-        let id = uuid::Uuid::new_v4().to_string();
-        let object = txn.create(new_object(&RUN, &namespace, &id).with_spec(&run)?)?;
+        let mut object = new_object(&RUN, &namespace, &id).with_spec(&run)?;
+        object.metadata.annotations.extend(annotations);
+        let object = txn.create(object)?;
         txn.modify(&Ref::new(&EXPERIMENT, &namespace, &experiment_id), |o| {
             super::change(o, |s: &mut ExperimentSpec| {
                 s.last_run_created_at = Some(kfbox_store::now());
@@ -121,8 +184,7 @@ pub(super) async fn create(State(app): crate::State, request: Request) -> Answer
         })?;
         Ok((object, spec.body))
     });
-    let (object, body) = write.await?;
-    Ok(Json(wire::run(&object, Some(&body), Vec::new())?))
+    write.await
 }
 
 enum Source {

@@ -3,6 +3,7 @@
 
 mod authz;
 mod body;
+mod dataset;
 mod delete;
 mod discovery;
 mod guard;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Routes {
         .map(|path| (path.to_string(), any(dispatch)))
         .into();
     routes.extend([
+        (dataset::PATH.into(), get(dataset::diff)),
         ("/version".into(), get(version)),
         ("/version/".into(), get(version)),
         ("/openapi/v3".into(), get(openapi_index)),

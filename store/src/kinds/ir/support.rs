@@ -181,10 +181,11 @@ fn look_at_task(at: &str, task: &TaskSpec, found: &mut Vec<IrError>) {
 }
 
 fn look_at_executor(at: &str, executor: &ExecutorSpec, found: &mut Vec<IrError>) {
-    if executor.importer.is_some() {
+    let workspace = |i: &serde_json::Value| i.get("downloadToWorkspace") == Some(&true.into());
+    if executor.importer.as_ref().is_some_and(workspace) {
         found.push(not_yet(
-            format!("{at}.importer"),
-            "importing an artifact (dsl.importer)",
+            format!("{at}.importer.downloadToWorkspace"),
+            "importing into a workspace",
         ));
     }
     for (set, key) in [

@@ -335,7 +335,7 @@ fn bombs_are_bounded() {
 fn what_is_not_supported_yet_is_named() {
     let mut value = sample();
     value["deploymentSpec"]["executors"]["exec-i"] =
-        json!({"importer": {"artifactUri": {"constant": "gs://a"}}});
+        json!({"importer": {"artifactUri": {"constant": "gs://a"}, "downloadToWorkspace": true}});
     value["components"]["comp-i"] = json!({"executorLabel": "exec-i"});
     value["root"]["dag"]["tasks"]["bring"] = json!({"componentRef": {"name": "comp-i"}});
     value["root"]["dag"]["tasks"]["make"]["parameterIterator"] =
@@ -357,7 +357,7 @@ fn what_is_not_supported_yet_is_named() {
         places,
         [
             "deploymentSpec.executors.exec-a.container.resources.accelerator",
-            "deploymentSpec.executors.exec-i.importer",
+            "deploymentSpec.executors.exec-i.importer.downloadToWorkspace",
             "platforms.kubernetes.deploymentSpec.executors.exec-a.secretAsEnv",
             "platforms.kubernetes.pipelineConfig.workspace",
             "root.dag.tasks.make.parameterIterator",
