@@ -166,6 +166,15 @@ def test_an_upload_that_breaks_off_leaves_nothing(box: Box, key: Key, s3: Any, b
     assert keys_in(s3, bucket) == []
 
 
+def test_a_refused_upload_ends_its_connection(box: Box, bucket: str) -> None:
+    """A client that waits for "100 Continue" never sends the body of what is refused: on the same connection, its next
+    request could be taken for that body."""
+    for waits, connection in [({"Expect": "100-continue"}, "close"), ({}, None)]:
+        answer = requests.put(f"{box.s3}/{bucket}/x", data=b"no", headers=waits, timeout=20)
+        assert answer.status_code == 403
+        assert answer.headers.get("connection") == connection
+
+
 def test_parts_are_checked(s3: Any, bucket: str) -> None:
     upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
     place = {"Bucket": bucket, "Key": "m", "UploadId": upload}

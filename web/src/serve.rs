@@ -2,7 +2,12 @@
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, header},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -97,7 +102,17 @@ async fn connection(
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(mark.clone());
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {})) }
+        let waits = request.headers().contains_key(header::EXPECT);
+        async move {
+            let mut response = router.oneshot(request).await.unwrap_or_else(|e| match e {});
+            // The client has held its body back and now never sends it; hyper would take the beginning of the next
+            // request for it.
+            if waits && !response.status().is_success() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
