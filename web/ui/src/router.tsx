@@ -144,6 +144,18 @@ const bucket = createRoute({
   validateSearch: (search: Search) => optional({ prefix: text(search.prefix), after: text(search.after), object: text(search.object) }),
   component: lazyRouteComponent(patient(() => import('./pages/BucketPage')), 'BucketPage'),
 });
+const datasets = createRoute({
+  getParentRoute: () => app,
+  path: '/datasets',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Datasets')), 'Datasets'),
+});
+const dataset = createRoute({
+  getParentRoute: () => app,
+  path: '/datasets/$ns/$name',
+  validateSearch: (search: Search) => optional({ ...list(search), branch: text(search.branch), tab: text(search.tab), from: text(search.from), to: text(search.to) }),
+  component: lazyRouteComponent(patient(() => import('./pages/DatasetPage')), 'DatasetPage'),
+});
 const tracking = createRoute({
   getParentRoute: () => app,
   path: '/tracking',
@@ -189,7 +201,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

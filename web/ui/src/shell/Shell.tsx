@@ -17,6 +17,7 @@ import {
   IconStack2,
   IconSun,
   IconUserCircle,
+  IconVersions,
   IconWifiOff,
 } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
@@ -42,6 +43,7 @@ const places = [
   { to: '/models', label: 'Models', icon: IconBox },
   { to: '/volumes', label: 'Volumes', icon: IconDatabase },
   { to: '/buckets', label: 'Buckets', icon: IconBucket },
+  { to: '/datasets', label: 'Data sets', icon: IconVersions, child: true },
   { to: '/docs', label: 'Docs', icon: IconBook2 },
 ] as const;
 
