@@ -1,0 +1,28 @@
+// Parquet as a table to look at: which compressions can be read here, and what stands in a cell. Pure.
+
+/** What the reader unpacks by itself. */
+const READABLE = ['UNCOMPRESSED', 'SNAPPY'];
+
+export const codecTrouble = (codecs: readonly string[]): string | undefined => {
+  const other = codecs.find((codec) => !READABLE.includes(codec));
+  return other === undefined ? undefined : `This file uses a compression that the browser cannot read (${other}).`;
+};
+
+/** Bytes of a cell that are shown. */
+const SHOWN = 16;
+
+export function cellText(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? '' : value.toISOString().replace('T00:00:00.000Z', '');
+  if (value instanceof Uint8Array) return hex(value);
+  return typeof value === 'object' ? JSON.stringify(value, plain) : String(value);
+}
+
+const hex = (bytes: Uint8Array): string =>
+  [...bytes.subarray(0, SHOWN)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ') + (bytes.length > SHOWN ? ' …' : '');
+
+/** JSON knows neither large integers nor bytes. */
+function plain(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  return value instanceof Uint8Array ? hex(value) : value;
+}
