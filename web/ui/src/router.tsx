@@ -144,6 +144,12 @@ const bucket = createRoute({
   validateSearch: (search: Search) => optional({ prefix: text(search.prefix), after: text(search.after), object: text(search.object) }),
   component: lazyRouteComponent(patient(() => import('./pages/BucketPage')), 'BucketPage'),
 });
+const keys = createRoute({
+  getParentRoute: () => app,
+  path: '/keys',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Keys')), 'Keys'),
+});
 const tracking = createRoute({
   getParentRoute: () => app,
   path: '/tracking',
@@ -189,7 +195,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

@@ -32,6 +32,6 @@ export async function firstRows(url: string, byteLength: number, most: number, s
   const trouble = codecTrouble(metadata.row_groups.flatMap((group) => group.columns.map((column) => column.meta_data?.codec ?? 'UNCOMPRESSED')));
   if (trouble !== undefined) throw new Error(trouble);
   const columns = parquetSchema(metadata).children.map((column) => column.element.name);
-  const rows = await parquetReadObjects({ file, metadata, rowStart: 0, rowEnd: most, useOffsetIndex: true });
+  const rows = await parquetReadObjects({ file, metadata, rowStart: 0, rowEnd: most, useOffsetIndex: true, utf8: false });
   return { columns, rows: rows.map((row) => columns.map((column) => cellText(row[column]))), total: Number(metadata.num_rows) };
 }

@@ -14,8 +14,20 @@ const SHOWN = 16;
 export function cellText(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? '' : value.toISOString().replace('T00:00:00.000Z', '');
-  if (value instanceof Uint8Array) return hex(value);
+  if (value instanceof Uint8Array) return bytesText(value);
   return typeof value === 'object' ? JSON.stringify(value, plain) : String(value);
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+/** Older writers do not mark texts as such: what reads as one is one. */
+function bytesText(bytes: Uint8Array): string {
+  try {
+    const text = utf8.decode(bytes);
+    if (!/[\u0000-\u0008\u000e-\u001f]/.test(text)) return text;
+  } catch {
+    // not a text
+  }
+  return hex(bytes);
 }
 
 const hex = (bytes: Uint8Array): string =>
@@ -24,5 +36,5 @@ const hex = (bytes: Uint8Array): string =>
 /** JSON knows neither large integers nor bytes. */
 function plain(_: string, value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
-  return value instanceof Uint8Array ? hex(value) : value;
+  return value instanceof Uint8Array ? bytesText(value) : value;
 }

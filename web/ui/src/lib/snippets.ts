@@ -1,7 +1,8 @@
 // The commands that "Copy as" offers. KFBOX_TOKEN stands for a token; none is ever put into a snippet.
 import type { CreateRunRequest } from '../api/types';
 
-const shellQuote = (text: string) => `'${text.replace(/'/g, `'\\''`)}'`;
+/** One word of a shell's line, whatever it holds. */
+export const shellQuote = (text: string) => `'${text.replace(/'/g, `'\\''`)}'`;
 
 export function curlGet(origin: string, path: string): string {
   return `curl -fsS -H "Authorization: Bearer $KFBOX_TOKEN" \\\n  ${shellQuote(origin + path)}`;
