@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { objectPath } from '../lib/jobs';
 import { pairOf, type Pair, type Rule } from '../lib/keys';
-import { ApiError, getJson } from './http';
+import { ApiError, getJson, send } from './http';
 import { kube } from './kube';
 import type { JsonMap, KubeObject } from './types';
 import { useWatch, type Live } from './watch';
@@ -24,7 +24,7 @@ const LOOKS = { times: 20, apart: 250 };
 export const useKeys = (ns: string): Live<AccessKey> => useWatch<AccessKey>(objectPath(KEY, ns));
 
 export const createKey = (ns: string, name: string, spec: JsonMap): Promise<KubeObject> =>
-  kube.create({ apiVersion: 'kfbox.dev/v1alpha1', kind: 'AccessKey', metadata: { name, namespace: ns }, spec }, ns);
+  send('POST', objectPath(KEY, ns), { apiVersion: 'kfbox.dev/v1alpha1', kind: 'AccessKey', metadata: { name, namespace: ns }, spec });
 export const revokeKey = (ns: string, name: string) => kube.remove(objectPath(KEY, ns, name));
 
 /** Id and secret of a key as soon as the box has written them; they are not kept for longer than they are shown. */

@@ -69,7 +69,7 @@ function Parquet({ ns, bucket, objectKey, size, etag }: Props) {
 function Rows({ head, rows, said }: { head: string[]; rows: string[][]; said?: string }) {
   return (
     <Stack gap={4}>
-      <Table.ScrollContainer type="native" minWidth={200} maxHeight="60vh">
+      <Table.ScrollContainer type="native" minWidth={200} maxHeight="60vh" tabIndex={0} role="region" aria-label="Rows">
         <Table withTableBorder verticalSpacing={2} aria-label="Preview">
           <Table.Thead><Table.Tr>{head.map((cell, i) => <Table.Th key={i}>{cell}</Table.Th>)}</Table.Tr></Table.Thead>
           <Table.Tbody>{rows.map((row, n) => <Table.Tr key={n}>{row.map((cell, i) => <Table.Td key={i}>{cell}</Table.Td>)}</Table.Tr>)}</Table.Tbody>
