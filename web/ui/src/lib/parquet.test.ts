@@ -4,7 +4,7 @@ import { cellText, codecTrouble } from './parquet';
 
 it('cells of every kind are text', () => {
   expect([null, undefined, 1n << 60n, 0.5, true, 'x'].map(cellText)).toEqual(['', '', '1152921504606846976', '0.5', 'true', 'x']);
-  expect([new Date(0), new Date(1500), new Date(NaN)].map(cellText)).toEqual(['1970-01-01', '1970-01-01T00:00:01.500Z', '']);
+  expect([new Date(0), new Date(1500), new Date(61_000), new Date(NaN)].map(cellText)).toEqual(['1970-01-01', '1970-01-01 00:00:01.500', '1970-01-01 00:01:01', '']);
   expect(cellText({ a: [1n, 1n << 60n], b: new Uint8Array([1, 255]) })).toBe('{"a":[1,"1152921504606846976"],"b":"01 ff"}');
   expect(cellText(new TextEncoder().encode('ü x'))).toBe('ü x');
   expect(cellText(new Uint8Array(20))).toBe(`${Array(16).fill('00').join(' ')} …`);

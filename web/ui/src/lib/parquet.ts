@@ -13,10 +13,13 @@ const SHOWN = 16;
 
 export function cellText(value: unknown): string {
   if (value === null || value === undefined) return '';
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? '' : value.toISOString().replace('T00:00:00.000Z', '');
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? '' : timeText(value);
   if (value instanceof Uint8Array) return bytesText(value);
   return typeof value === 'object' ? JSON.stringify(value, plain) : String(value);
 }
+
+/** Without a zone: the file may know none. */
+const timeText = (time: Date): string => time.toISOString().replace('T', ' ').replace(/(\.000)?Z$/, '').replace(/ 00:00:00$/, '');
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 /** Older writers do not mark texts as such: what reads as one is one. */
