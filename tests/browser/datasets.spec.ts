@@ -62,7 +62,7 @@ test('files are committed, compared, tagged and branched', async ({ user, api, b
   await user.getByRole('button', { name: 'New branch' }).click();
   await dialog.getByLabel('Name').fill('trial');
   await dialog.getByRole('button', { name: 'Save' }).click();
-  await expect(user.getByLabel('Branch')).toHaveValue('trial');
+  await expect(user.getByLabel('Branch', { exact: true })).toHaveValue('trial');
   await expect(user.getByText('No commits yet')).toBeVisible();
   await expect(async () => put('trial/extra.txt', 'new')).toPass();
   await user.getByRole('tab', { name: 'Not committed' }).click();

@@ -156,6 +156,12 @@ const dataset = createRoute({
   validateSearch: (search: Search) => optional({ ...list(search), branch: text(search.branch), tab: text(search.tab), from: text(search.from), to: text(search.to) }),
   component: lazyRouteComponent(patient(() => import('./pages/DatasetPage')), 'DatasetPage'),
 });
+const keys = createRoute({
+  getParentRoute: () => app,
+  path: '/keys',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Keys')), 'Keys'),
+});
 const tracking = createRoute({
   getParentRoute: () => app,
   path: '/tracking',
@@ -201,7 +207,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

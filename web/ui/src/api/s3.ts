@@ -1,11 +1,14 @@
 // The calls to the box's S3 endpoint behind the login: buckets, folders of objects, uploads with progress.
 import { bucketsOf, deletion, errorOf, listingOf, objectUrl, type Bucket, type Listing } from '../lib/s3';
 import { ApiError, query, request } from './http';
+import { queryClient } from './queryClient';
 
 /** Objects of one page of a folder. */
 export const PAGE = 200;
 /** The most that one request may delete. */
 const DELETED_AT_ONCE = 1000;
+
+const LIST = { 'list-type': 2, 'encoding-type': 'url' };
 
 const xml = async (path: string, init?: RequestInit): Promise<string> => (await request(path, init)).text();
 
@@ -19,7 +22,7 @@ export const s3 = {
   createBucket: (ns: string, bucket: string) => request(objectUrl(ns, bucket), { method: 'PUT' }),
   removeBucket: (ns: string, bucket: string) => request(objectUrl(ns, bucket), { method: 'DELETE' }),
   list: async (ns: string, bucket: string, prefix: string, after?: string, signal?: AbortSignal): Promise<Listing> =>
-    listingOf(await xml(objectUrl(ns, bucket) + query({ 'list-type': 2, delimiter: '/', prefix, 'max-keys': PAGE, 'continuation-token': after }), { signal })),
+    listingOf(await xml(objectUrl(ns, bucket) + query({ ...LIST, delimiter: '/', prefix, 'max-keys': PAGE, 'continuation-token': after }), { signal })),
   /** The beginning of an object. */
   head: async (ns: string, bucket: string, key: string, most: number, signal?: AbortSignal): Promise<{ text: string; whole: boolean }> => {
     const response = await request(objectUrl(ns, bucket, key), { signal, headers: { Range: `bytes=0-${most - 1}` } }).catch((cause: unknown) => {
@@ -36,7 +39,7 @@ export const s3 = {
     const keys: string[] = [];
     let after: string | undefined;
     do {
-      const page = listingOf(await xml(objectUrl(ns, bucket) + query({ 'list-type': 2, prefix, 'continuation-token': after })));
+      const page = listingOf(await xml(objectUrl(ns, bucket) + query({ ...LIST, prefix, 'continuation-token': after })));
       keys.push(...page.objects.map((object) => object.key));
       after = page.next;
     } while (after !== undefined);
@@ -51,6 +54,12 @@ export const s3 = {
     }
   },
 };
+
+/** Drops what is known of these objects: they are others now, or gone. */
+export function forget(ns: string, bucket: string, keys: readonly string[]): Promise<void> {
+  const gone = new Set<unknown>(keys);
+  return queryClient.resetQueries({ queryKey: ['object', ns, bucket], predicate: ({ queryKey }) => gone.has(queryKey[3]) });
+}
 
 /** Sends a file; fetch tells no progress. Returns how to stop it. */
 export function upload(ns: string, bucket: string, key: string, file: File, told: { progress: (percent: number) => void; done: (error?: string) => void }): () => void {

@@ -32,9 +32,13 @@ export function CopyTextButton({ text, label }: { text: string; label: string })
 }
 
 /** The clipboard is not always allowed (plain http on another host): the text is shown too. */
-export function CopyAs({ snippets }: { snippets: Snippet[] }) {
+export function CopyAs({ snippets, onShow }: { snippets: Snippet[]; onShow?: (open: boolean) => void }) {
   const [shown, setShown] = useState<Snippet>();
   const [open, setOpen] = useState(false);
+  const show = (next: boolean) => {
+    setOpen(next);
+    onShow?.(next);
+  };
   const { copy, copied } = useClipboard();
   return (
     <>
@@ -50,7 +54,7 @@ export function CopyAs({ snippets }: { snippets: Snippet[] }) {
               onClick={() => {
                 copy(snippet.text);
                 setShown(snippet);
-                setOpen(true);
+                show(true);
               }}
             >
               {snippet.label}
@@ -58,7 +62,7 @@ export function CopyAs({ snippets }: { snippets: Snippet[] }) {
           ))}
         </Menu.Dropdown>
       </Menu>
-      <Modal opened={open} onClose={() => setOpen(false)} title={shown?.label} size="xl" closeButtonProps={{ 'aria-label': 'Close' }}>
+      <Modal opened={open} onClose={() => show(false)} title={shown?.label} size="xl" closeButtonProps={{ 'aria-label': 'Close' }}>
         <Stack gap="sm">
           <Code block style={{ maxHeight: '50vh' }} tabIndex={0}>{shown?.text}</Code>
           <Group justify="flex-end">

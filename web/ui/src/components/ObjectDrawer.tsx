@@ -1,18 +1,16 @@
-// An object at the side of its folder: what is known of it, how to get it, and a look into it. Content never runs here.
-import { Anchor, Code, Drawer, Group, Stack, Table, Text } from '@mantine/core';
+// An object at the side of its folder: what is known of it, how to get it, and a look into it.
+import { Anchor, Code, Drawer, Group, Stack, Table } from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
 import { request } from '../api/http';
-import { s3 } from '../api/s3';
 import { bytes, dateTime } from '../lib/format';
-import { objectUrl, previewOf, rowsOf } from '../lib/s3';
-import { CopyButton } from './CopyAs';
+import { objectUrl, previewOf, visible } from '../lib/s3';
+import { pythonDownload, pythonTable } from '../lib/snippets';
+import { CopyAs, CopyButton, type Snippet } from './CopyAs';
 import { ErrorNote } from './ErrorNote';
+import { ObjectPreview } from './ObjectPreview';
 import { Loading } from './Page';
-
-/** How much of a text is looked at. */
-const BEGINNING = 64 * 1024;
-const ROWS = 200;
 
 interface Props {
   ns: string;
@@ -23,40 +21,60 @@ interface Props {
 }
 
 export function ObjectDrawer({ ns, bucket, objectKey, onClose }: Props) {
+  // Escape closes what lies on top, not this as well.
+  const [covered, setCovered] = useState(false);
   return (
-    <Drawer opened={objectKey !== undefined} onClose={onClose} position="right" size="lg" title={objectKey?.split('/').pop()} closeButtonProps={{ 'aria-label': 'Close' }}>
-      {objectKey !== undefined && <About ns={ns} bucket={bucket} objectKey={objectKey} />}
+    <Drawer opened={objectKey !== undefined} onClose={onClose} closeOnEscape={!covered} position="right" size="lg" title={visible(objectKey?.split('/').pop() ?? '')} closeButtonProps={{ 'aria-label': 'Close' }}>
+      {objectKey !== undefined && <About ns={ns} bucket={bucket} objectKey={objectKey} onCovered={setCovered} />}
     </Drawer>
   );
 }
 
-function About({ ns, bucket, objectKey }: Required<Omit<Props, 'onClose'>>) {
+function snippets(ns: string, bucket: string, key: string): Snippet[] {
+  const view = previewOf(key);
+  const as = view === 'parquet' ? view : view !== 'table' ? undefined : /\.tsv$/i.test(key) ? 'tsv' : 'csv';
+  return [
+    { label: 'Python: download with boto3', kind: 'python', text: pythonDownload(ns, bucket, key) },
+    ...(as === undefined ? [] : [{ label: 'Python: read with pandas', kind: 'python' as const, text: pythonTable(ns, bucket, key, as) }]),
+  ];
+}
+
+function About({ ns, bucket, objectKey, onCovered }: Required<Omit<Props, 'onClose'>> & { onCovered: (covered: boolean) => void }) {
   const url = objectUrl(ns, bucket, objectKey);
   const { data, error } = useQuery({
-    queryKey: ['object', url],
+    queryKey: ['object', ns, bucket, objectKey],
     queryFn: async ({ signal }) => (await request(url, { method: 'HEAD', signal })).headers,
+    // Every S3 client may have written it since.
+    staleTime: 0,
+    refetchOnWindowFocus: true,
   });
   if (error !== null) return <ErrorNote>{error.message}</ErrorNote>;
   if (data === undefined) return <Loading what="the object" />;
   const modified = data.get('last-modified');
+  const size = Number(data.get('content-length') ?? 0);
+  const etag = data.get('etag')?.replaceAll('"', '') ?? '';
   const facts: [string, string | null][] = [
-    ['Size', bytes(Number(data.get('content-length') ?? 0))],
+    ['Size', bytes(size)],
     ['Type', data.get('content-type')],
     ['Modified', modified === null ? null : dateTime(modified)],
-    ['ETag', data.get('etag')?.replaceAll('"', '') ?? null],
+    ['ETag', etag],
     ['Version', data.get('x-amz-version-id')],
     ...[...data.entries()].filter(([name]) => name.startsWith('x-amz-meta-')).map(([name, value]): [string, string] => [name.replace('x-amz-meta-', ''), value]),
   ];
-  const uri = `s3://${bucket}/${objectKey}`;
   return (
     <Stack gap="sm">
-      <Group gap={4} wrap="nowrap">
-        <Code style={{ overflowWrap: 'anywhere' }}>{uri}</Code>
-        <CopyButton text={uri} label="Copy the URI" />
+      {['s3', 'minio'].map((scheme) => (
+        <Group key={scheme} gap={4} wrap="nowrap">
+          <Code style={{ overflowWrap: 'anywhere' }}>{visible(`${scheme}://${bucket}/${objectKey}`)}</Code>
+          <CopyButton text={`${scheme}://${bucket}/${objectKey}`} label={`Copy the ${scheme} URI`} />
+        </Group>
+      ))}
+      <Group justify="space-between">
+        <Anchor href={`${url}?response-content-disposition=attachment`} download size="sm">
+          <IconDownload size={14} aria-hidden style={{ verticalAlign: -2 }} /> Download
+        </Anchor>
+        <CopyAs snippets={snippets(ns, bucket, objectKey)} onShow={onCovered} />
       </Group>
-      <Anchor href={`${url}?response-content-disposition=attachment`} download size="sm">
-        <IconDownload size={14} aria-hidden style={{ verticalAlign: -2 }} /> Download
-      </Anchor>
       <Table withTableBorder verticalSpacing={4} aria-label="About the object">
         <Table.Tbody>
           {facts.filter(([, value]) => value !== null && value !== '').map(([name, value]) => (
@@ -67,42 +85,7 @@ function About({ ns, bucket, objectKey }: Required<Omit<Props, 'onClose'>>) {
           ))}
         </Table.Tbody>
       </Table>
-      <Look ns={ns} bucket={bucket} objectKey={objectKey} />
-    </Stack>
-  );
-}
-
-function Look({ ns, bucket, objectKey }: Required<Omit<Props, 'onClose'>>) {
-  const view = previewOf(objectKey);
-  const url = objectUrl(ns, bucket, objectKey);
-  const { data, error } = useQuery({
-    queryKey: ['beginning', url],
-    queryFn: ({ signal }) => s3.head(ns, bucket, objectKey, BEGINNING, signal),
-    enabled: view === 'text' || view === 'table',
-  });
-  if (view === undefined) return <Text size="sm" c="dimmed">There is no preview of this kind of file.</Text>;
-  if (view === 'image') return <img src={url} alt={objectKey} style={{ maxWidth: '100%' }} />;
-  if (error !== null) return <ErrorNote>{error.message}</ErrorNote>;
-  if (data === undefined) return <Loading what="the preview" />;
-  const cut = data.whole ? null : <Text size="xs" c="dimmed">The first {bytes(BEGINNING)} are shown.</Text>;
-  if (view === 'text') {
-    return (
-      <Stack gap={4}>
-        <Code block tabIndex={0} aria-label="Preview" style={{ maxHeight: '60vh' }}>{data.text}</Code>
-        {cut}
-      </Stack>
-    );
-  }
-  const [head = [], ...rows] = rowsOf(data.text, ROWS + 1, data.whole);
-  return (
-    <Stack gap={4}>
-      <Table.ScrollContainer type="native" minWidth={200} maxHeight="60vh">
-        <Table withTableBorder verticalSpacing={2} aria-label="Preview">
-          <Table.Thead><Table.Tr>{head.map((cell, i) => <Table.Th key={i}>{cell}</Table.Th>)}</Table.Tr></Table.Thead>
-          <Table.Tbody>{rows.map((row, n) => <Table.Tr key={n}>{row.map((cell, i) => <Table.Td key={i}>{cell}</Table.Td>)}</Table.Tr>)}</Table.Tbody>
-        </Table>
-      </Table.ScrollContainer>
-      {rows.length >= ROWS ? <Text size="xs" c="dimmed">The first {ROWS} rows are shown.</Text> : cut}
+      <ObjectPreview ns={ns} bucket={bucket} objectKey={objectKey} size={size} etag={etag} />
     </Stack>
   );
 }

@@ -34,26 +34,34 @@ export interface Listing {
   next?: string;
 }
 
+/** A key as `encoding-type=url` writes it; some endpoints write a space as a plus, and all of them a plus as `%2B`. */
+export const decodeKey = (encoded: string): string => decodeURIComponent(encoded.replaceAll('+', ' '));
+
+/** A name for people: control characters as the signs that stand for them. */
+export const visible = (name: string): string =>
+  name.replace(/[\u0000-\u001f\u007f]/g, (c) => String.fromCharCode(c === '\u007f' ? 0x2421 : 0x2400 + c.charCodeAt(0)));
+
 const children = (node: Document | Element, name: string): Element[] => [...node.getElementsByTagName(name)];
 const text = (node: Document | Element, name: string): string => node.getElementsByTagName(name)[0]?.textContent ?? '';
 const parse = (xml: string): Document => new DOMParser().parseFromString(xml, 'application/xml');
 /** An answer that cannot be read must not look like an empty one. */
 function read(xml: string): Document {
   const answer = parse(xml);
-  if (answer.getElementsByTagName('parsererror').length > 0) throw new Error('A key here holds characters that the browser cannot read: use an S3 client, such as boto3.');
+  if (answer.getElementsByTagName('parsererror').length > 0) throw new Error('This is not what an S3 endpoint answers: something stands between the browser and the box.');
   return answer;
 }
 
 export const bucketsOf = (xml: string): Bucket[] =>
   children(read(xml), 'Bucket').map((node) => ({ name: text(node, 'Name'), created: text(node, 'CreationDate') }));
 
+/** One page of a list that was asked for with `encoding-type=url`: XML cannot hold every character of a key. */
 export function listingOf(xml: string): Listing {
   const page = read(xml);
   const next = text(page, 'NextContinuationToken');
   return {
-    folders: children(page, 'CommonPrefixes').map((node) => text(node, 'Prefix')),
+    folders: children(page, 'CommonPrefixes').map((node) => decodeKey(text(node, 'Prefix'))),
     objects: children(page, 'Contents').map((node) => ({
-      key: text(node, 'Key'),
+      key: decodeKey(text(node, 'Key')),
       size: Number(text(node, 'Size')),
       modified: text(node, 'LastModified'),
       etag: text(node, 'ETag').replaceAll('"', ''),
@@ -65,7 +73,8 @@ export function listingOf(xml: string): Listing {
 /** Code and message of an error document; undefined when it is none. */
 export function errorOf(xml: string): { code: string; message: string } | undefined {
   if (!xml.includes('<Error>')) return undefined;
-  const error = parse(xml);
+  // An error may name a key with characters that XML cannot hold.
+  const error = parse(visible(xml.replace(/\s/g, ' ')));
   const code = text(error, 'Code');
   return code === '' ? undefined : { code, message: text(error, 'Message') || code };
 }
@@ -77,20 +86,28 @@ export function deletion(keys: string[]): string {
   return `<Delete><Quiet>true</Quiet>${objects.join('')}</Delete>`;
 }
 
-export type Preview = 'text' | 'table' | 'image';
+const endOf = (key: string): string => /\.([a-z0-9]+)$/i.exec(key)?.[1]?.toLowerCase() ?? '';
+
+export type Preview = 'text' | 'table' | 'parquet' | 'image';
 /** How an object can be looked at, by its name. */
 export function previewOf(key: string): Preview | undefined {
-  const end = /\.([a-z0-9]+)$/i.exec(key)?.[1]?.toLowerCase() ?? '';
+  const end = endOf(key);
   if (['csv', 'tsv'].includes(end)) return 'table';
+  if (end === 'parquet') return 'parquet';
   if (['png', 'jpg', 'jpeg', 'gif', 'webp', 'bmp', 'ico'].includes(end)) return 'image';
   if (['txt', 'log', 'json', 'jsonl', 'yaml', 'yml', 'md', 'py', 'toml', 'ini', 'cfg', 'sh', 'xml', 'html', 'svg', 'sql', 'r', 'rs', 'js', 'ts', 'conf'].includes(end)) return 'text';
   return undefined;
 }
 
-/** The first rows of a CSV (RFC 4180) or, by its first line, of a TSV. The last row may be cut off: it is left out. */
-export function rowsOf(csv: string, most: number, whole: boolean): string[][] {
+/** What stands between the cells of a table: a tab when its name says so, or else when its first line does. */
+export function separatorOf(key: string, csv: string): ',' | '\t' {
+  if (endOf(key) === 'tsv') return '\t';
   const first = csv.slice(0, csv.search(/\r?\n|$/));
-  const comma = first.includes('\t') && !first.includes(',') ? '\t' : ',';
+  return first.includes('\t') && !first.includes(',') ? '\t' : ',';
+}
+
+/** The first rows of a CSV (RFC 4180) or TSV. The last row may be cut off: it is left out. */
+export function rowsOf(csv: string, comma: ',' | '\t', most: number, whole: boolean): string[][] {
   const rows: string[][] = [];
   let row: string[] = [];
   let cell = '';

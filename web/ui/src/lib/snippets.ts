@@ -1,7 +1,8 @@
 // The commands that "Copy as" offers. KFBOX_TOKEN stands for a token; none is ever put into a snippet.
 import type { CreateRunRequest } from '../api/types';
 
-const shellQuote = (text: string) => `'${text.replace(/'/g, `'\\''`)}'`;
+/** One word of a shell's line, whatever it holds. */
+export const shellQuote = (text: string) => `'${text.replace(/'/g, `'\\''`)}'`;
 
 export function curlGet(origin: string, path: string): string {
   return `curl -fsS -H "Authorization: Bearer $KFBOX_TOKEN" \\\n  ${shellQuote(origin + path)}`;
@@ -42,4 +43,20 @@ export function pythonStartRun(origin: string, request: CreateRunRequest): strin
       ? 'client.get_experiment(experiment_name="Default").experiment_id'
       : JSON.stringify(request.experiment_id);
   return `${client(origin)}run = client.run_pipeline(\n    experiment_id=${experiment},\n    job_name=${JSON.stringify(request.display_name)},\n    pipeline_id=${JSON.stringify(version.pipeline_id)},\n    version_id=${JSON.stringify(version.pipeline_version_id)},\n    params=${pythonLiteral(request.runtime_config.parameters, '    ')},\n)\nclient.wait_for_run_completion(run.run_id, timeout=3600)\n`;
+}
+
+/** boto3 and the AWS tools read the endpoint and the key from the environment, where `kfbox s3 env` puts them. */
+const s3Client = (ns: string) =>
+  `# In the shell, before: eval "$(kfbox s3 env --namespace ${ns})"\nimport boto3\n`;
+
+export function pythonDownload(ns: string, bucket: string, key: string): string {
+  const file = key.split('/').pop();
+  return `${s3Client(ns)}\ns3 = boto3.client("s3")\ns3.download_file(${JSON.stringify(bucket)}, ${JSON.stringify(key)}, ${JSON.stringify(file === '' ? 'object' : file)})\n`;
+}
+
+/** How pandas reads an object. */
+export function pythonTable(ns: string, bucket: string, key: string, as: 'csv' | 'tsv' | 'parquet'): string {
+  const body = `boto3.client("s3").get_object(Bucket=${JSON.stringify(bucket)}, Key=${JSON.stringify(key)})["Body"]`;
+  if (as === 'parquet') return `${s3Client(ns)}import io\nimport pandas as pd\n\nbody = ${body}\ntable = pd.read_parquet(io.BytesIO(body.read()))\nprint(table.head())\n`;
+  return `${s3Client(ns)}import pandas as pd\n\nbody = ${body}\ntable = pd.read_csv(body${as === 'tsv' ? ', sep="\\t"' : ''})\nprint(table.head())\n`;
 }

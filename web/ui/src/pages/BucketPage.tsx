@@ -1,18 +1,20 @@
 // A bucket as folders: objects in pages, uploads by button or drag, preview, download, delete.
-import { ActionIcon, Button, FileButton, Group, Text } from '@mantine/core';
-import { IconChevronRight, IconChevronsLeft, IconFile, IconFolder, IconUpload } from '@tabler/icons-react';
+import { ActionIcon, Button, Group, Text } from '@mantine/core';
+import { IconChevronLeft, IconChevronRight, IconChevronsLeft, IconFile, IconFolder } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useState, type DragEvent } from 'react';
-import { s3 } from '../api/s3';
+import { forget, s3 } from '../api/s3';
 import { DataTable, type Column } from '../components/DataTable';
-import { attempt, useConfirm } from '../components/feedback';
+import { attempt, toastError, useConfirm } from '../components/feedback';
 import { ObjectDrawer } from '../components/ObjectDrawer';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { Age } from '../components/Time';
-import { Uploads, useUploads } from '../components/Uploads';
+import { UploadButtons } from '../components/UploadButtons';
+import { uploads } from '../components/uploading';
+import { dropped, type FoundFile } from '../lib/dropped';
 import { bytes, plural } from '../lib/format';
-import type { S3Object } from '../lib/s3';
+import { visible, type S3Object } from '../lib/s3';
 
 const route = getRouteApi('/app/buckets/$ns/$bucket');
 
@@ -22,6 +24,9 @@ interface Line {
   folder?: string;
   object?: S3Object;
 }
+
+/** Which token a page was reached from: tokens lead forwards only. */
+const cameFrom = new Map<string, string | undefined>();
 
 export function BucketPage() {
   const { ns, bucket } = route.useParams();
@@ -36,27 +41,37 @@ export function BucketPage() {
     refetchOnWindowFocus: true,
   });
   const again = () => client.invalidateQueries({ queryKey: ['objects', ns, bucket] });
-  const uploads = useUploads(ns, bucket, () => void again());
-  const send = (files: File[]) => uploads.add(files.map((file) => ({ key: prefix + (file.webkitRelativePath || file.name), file })));
-  const drop = (event: DragEvent) => {
+  const send = (found: FoundFile[]) => uploads.add(found.map(({ path, file }) => ({ ns, bucket, key: prefix + path, file })));
+  const drop = async (event: DragEvent) => {
     event.preventDefault();
     setOver(false);
-    send([...event.dataTransfer.files]);
+    try {
+      const found = await dropped(event.dataTransfer);
+      if (found.length === 0) throw new Error('There is no file in it.');
+      send(found);
+    } catch (error) {
+      toastError('Nothing was uploaded', error);
+    }
   };
 
   const remove = async (lines: Line[], clear: () => void) => {
     const folders = lines.flatMap((line) => line.folder ?? []);
-    const below = (await Promise.all(folders.map((folder) => s3.below(ns, bucket, folder)))).flat();
-    const keys = [...below, ...lines.flatMap((line) => line.object?.key ?? [])];
+    const keys = lines.flatMap((line) => line.object?.key ?? []);
+    try {
+      keys.push(...(await Promise.all(folders.map((folder) => s3.below(ns, bucket, folder)))).flat());
+    } catch (error) {
+      toastError('The folders could not be looked through: nothing is deleted', error);
+      return;
+    }
     if (!(await confirm({ title: `Delete ${plural(keys.length, 'object')}?`, body: 'In a bucket without versions they are gone for good.', confirm: 'Delete' }))) return;
     await attempt(() => s3.remove(ns, bucket, keys), `${plural(keys.length, 'object')} deleted.`, 'Not everything could be deleted');
     clear();
-    await again();
+    await Promise.all([again(), forget(ns, bucket, keys)]);
   };
 
   const lines: Line[] = [
-    ...(data?.folders ?? []).map((folder) => ({ name: folder.slice(prefix.length), folder })),
-    ...(data?.objects ?? []).filter((each) => each.key !== prefix).map((each) => ({ name: each.key.slice(prefix.length), object: each })),
+    ...(data?.folders ?? []).map((folder) => ({ name: visible(folder.slice(prefix.length)), folder })),
+    ...(data?.objects ?? []).filter((each) => each.key !== prefix).map((each) => ({ name: visible(each.key.slice(prefix.length)), object: each })),
   ];
   const columns: Column<Line>[] = [
     {
@@ -73,15 +88,15 @@ export function BucketPage() {
     { id: 'modified', header: 'Modified', cell: (line) => (line.object === undefined ? null : <Age at={line.object.modified} />), width: 140, minor: true },
   ];
   const crumbs = [{ label: 'Buckets', to: `/buckets?ns=${ns}` }];
-  const uploading = (
-    <FileButton multiple onChange={send}>
-      {(button) => <Button {...button} leftSection={<IconUpload size={15} aria-hidden />}>Upload files</Button>}
-    </FileButton>
-  );
+  const uploading = <UploadButtons onFound={send} />;
+  const page = (token: string | undefined) => void navigate({ search: { prefix: prefix || undefined, after: token } });
+  const forward = (next: string) => {
+    cameFrom.set(next, after);
+    page(next);
+  };
   return (
-    <div onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={drop} data-over={over || undefined} style={over ? { outline: '2px dashed var(--mantine-primary-color-filled)', outlineOffset: -6 } : undefined}>
+    <div onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={(event) => void drop(event)} data-over={over || undefined} style={over ? { outline: '2px dashed var(--mantine-primary-color-filled)', outlineOffset: -6 } : undefined}>
       <Page title={bucket} tab={`${bucket}/${prefix}`} crumbs={crumbs} subtitle={<Folders bucket={bucket} prefix={prefix} />} actions={uploading}>
-        <Uploads uploads={uploads} />
         {error !== null ? <Problem error={error} what="bucket" onRetry={() => void again()} /> : data === undefined ? <Loading what="objects" /> : (
           <>
             <DataTable
@@ -99,8 +114,9 @@ export function BucketPage() {
             />
             {(after !== undefined || data.next !== undefined) && (
               <Group justify="flex-end" gap={4} component="nav" aria-label="Pages of objects">
-                <ActionIcon aria-label="First page" disabled={after === undefined} onClick={() => void navigate({ search: { prefix: prefix || undefined } })}><IconChevronsLeft size={16} aria-hidden /></ActionIcon>
-                <ActionIcon aria-label="Next page" disabled={data.next === undefined} onClick={() => void navigate({ search: { prefix: prefix || undefined, after: data.next } })}><IconChevronRight size={16} aria-hidden /></ActionIcon>
+                <ActionIcon aria-label="First page" disabled={after === undefined} onClick={() => page(undefined)}><IconChevronsLeft size={16} aria-hidden /></ActionIcon>
+                <ActionIcon aria-label="Previous page" disabled={after === undefined || !cameFrom.has(after)} onClick={() => page(after === undefined ? undefined : cameFrom.get(after))}><IconChevronLeft size={16} aria-hidden /></ActionIcon>
+                <ActionIcon aria-label="Next page" disabled={data.next === undefined} onClick={() => data.next !== undefined && forward(data.next)}><IconChevronRight size={16} aria-hidden /></ActionIcon>
               </Group>
             )}
           </>
@@ -124,7 +140,7 @@ function Folders({ bucket, prefix }: { bucket: string; prefix: string }) {
           return (
             <Group key={whole} gap={4}>
               <Text span size="sm" aria-hidden>/</Text>
-              {i === parts.length - 1 ? <Text span size="sm" fw={500}>{part}</Text> : <Link from="/buckets/$ns/$bucket" to="." search={{ prefix: whole }} className="kf-link">{part}</Link>}
+              {i === parts.length - 1 ? <Text span size="sm" fw={500}>{visible(part)}</Text> : <Link from="/buckets/$ns/$bucket" to="." search={{ prefix: whole }} className="kf-link">{visible(part)}</Link>}
             </Group>
           );
         })}

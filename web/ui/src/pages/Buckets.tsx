@@ -1,6 +1,6 @@
 // The buckets of a namespace: creating, opening and deleting them.
 import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
-import { IconPlus } from '@tabler/icons-react';
+import { IconKey, IconPlus } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
@@ -9,6 +9,7 @@ import { s3 } from '../api/s3';
 import { DataTable, type Column } from '../components/DataTable';
 import { ErrorNote } from '../components/ErrorNote';
 import { attempt, toastDone, useConfirm } from '../components/feedback';
+import { LinkButton } from '../components/LinkButton';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { Age } from '../components/Time';
 import type { Bucket } from '../lib/s3';
@@ -36,7 +37,7 @@ export function Buckets() {
   ];
   const create = <Button leftSection={<IconPlus size={15} aria-hidden />} onClick={() => setCreating(true)}>Create a bucket</Button>;
   return (
-    <Page title="Buckets" subtitle={<>Objects of the namespace {ns}, over S3 and in the mounts of steps. A key for programs: <code>kfbox s3 key create</code></>} actions={create}>
+    <Page title="Buckets" subtitle={`Objects of the namespace ${ns}, over S3 and in the mounts of steps.`} actions={<><LinkButton variant="default" leftSection={<IconKey size={15} aria-hidden />} to="/keys" search={{ ns: search.ns }}>Access keys</LinkButton>{create}</>}>
       {error !== null ? <Problem error={error} what="list of buckets" onRetry={() => void again()} /> : data === undefined ? <Loading what="buckets" /> : (
         <DataTable
           label="Buckets"

@@ -1,4 +1,4 @@
-// The frame around every page: rail, top bar, banner while the box is away.
+// The frame around every page: rail, top bar, banner while the box is away, uploads under way.
 import { ActionIcon, AppShell, Burger, Group, Kbd, Menu, NavLink, Text, Tooltip, UnstyledButton, useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import {
@@ -27,6 +27,8 @@ import { logout, whoAmI } from '../api/kfp';
 import { queryClient } from '../api/queryClient';
 import { useReconnecting } from '../api/watch';
 import { toastError } from '../components/feedback';
+import { uploads } from '../components/uploading';
+import { Uploads } from '../components/Uploads';
 import { NamespacePicker } from './NamespacePicker';
 import classes from './Shell.module.css';
 import { patient } from '../lib/chunk';
@@ -114,6 +116,7 @@ export function Shell() {
       <AppShell.Main id="main" tabIndex={-1} className={classes.main}>
         <ReconnectingBanner />
         <Outlet />
+        <Uploads />
       </AppShell.Main>
       {finder > 0 && (
         <Suspense fallback={null}>
@@ -147,6 +150,7 @@ function UserMenu() {
       toastError('Logging out failed', error);
       return;
     }
+    uploads.stopAll();
     queryClient.clear();
     await navigate({ to: '/login', search: { next: undefined } });
   };
