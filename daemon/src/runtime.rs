@@ -1,13 +1,13 @@
 //! Answers `web`'s questions for live bytes of containers: logs, commands, connections.
 
-use std::time::Duration;
+use std::{collections::HashSet, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use kfbox_store::{
     Code, Error, Object, Result,
     kinds::core::{DEFAULT_CONTAINER, PodStatus},
 };
-use kfbox_web::{Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session};
+use kfbox_web::{DiskPart, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session};
 use tokio::net::TcpStream;
 
 use crate::reconcile::{Ctx, pod};
@@ -50,6 +50,69 @@ impl Runtime for Live {
         let _ = stream.set_nodelay(true);
         Ok(Box::new(stream))
     }
+
+    async fn disk_use(&self) -> Result<DiskUse> {
+        let data = self.0.data.clone();
+        let walked = tokio::task::spawn_blocking(move || disk_use(&data)).await;
+        let mut found = walked.map_err(Error::internal)??;
+        // Without the engine the rest is still of use.
+        found.images = self.0.driver.images_size().await.ok();
+        Ok(found)
+    }
+}
+
+/// What lies where in the data folder.
+const PARTS: &[(&str, &str)] = &[
+    (
+        "artifacts/blobs",
+        "objects that came in over S3 and commits of data sets",
+    ),
+    (
+        "artifacts/buckets",
+        "objects as files: what steps left, what they are shown",
+    ),
+    (
+        "artifacts/index.redb",
+        "small objects, and the index of all",
+    ),
+    ("artifacts/incoming", "uploads under way"),
+    ("volumes", "volumes of Pods"),
+    ("steps", "scratch space of steps"),
+    ("pods", "scratch space of other Pods"),
+    ("logs", "kept logs"),
+    ("meta.redb", "the box's own records"),
+];
+
+/// Bytes on the disk below a path. Files that are seen again under another name count once.
+fn size_of(path: &Path, seen: &mut HashSet<(u64, u64)>) -> u64 {
+    let Ok(meta) = path.symlink_metadata() else {
+        return 0;
+    };
+    if meta.nlink() > 1 && !meta.is_dir() && !seen.insert((meta.dev(), meta.ino())) {
+        return 0;
+    }
+    let own = meta.blocks() * 512;
+    if !meta.is_dir() {
+        return own;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    own + entries.map(|e| size_of(&e.path(), seen)).sum::<u64>()
+}
+
+fn disk_use(data: &Path) -> Result<DiskUse> {
+    let stat = rustix::fs::statvfs(data).map_err(Error::internal)?;
+    let mut seen = HashSet::new();
+    let parts = PARTS.iter().map(|(path, about)| DiskPart {
+        path: (*path).into(),
+        about,
+        bytes: size_of(&data.join(path), &mut seen),
+    });
+    Ok(DiskUse {
+        total: stat.f_blocks * stat.f_frsize,
+        free: stat.f_bavail * stat.f_frsize,
+        parts: parts.collect(),
+        images: None,
+    })
 }
 
 /// The engine's id of a Pod's running container.

@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -262,3 +263,36 @@ def test_rclone(box: Box, key: Key, bucket: str, folder: pathlib.Path, tmp_path:
     (folder / "deep/ä b").unlink()
     tool("rclone", "sync", str(folder), f"box:{bucket}/tree", env=env)
     assert tool("rclone", "lsf", "-R", "--files-only", f"box:{bucket}", env=env).split() == ["tree/deep/er/leaf"]
+
+
+def test_a_bucket_holds_no_more_than_its_quota(box: Box, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x" * 600_000)
+    assert box.cli("s3", "quota", bucket, "1M").strip() == f"{bucket} may hold 976.6 KiB"
+    for call in [s3.put_object, lambda **how: s3.upload_fileobj(io.BytesIO(how["Body"]), how["Bucket"], how["Key"])]:
+        with pytest.raises(Exception, match="QuotaExceeded|raise its quota"):
+            call(Bucket=bucket, Key="b", Body=b"x" * 500_000)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="c")["UploadId"]
+    assert "raise its quota" in refused("QuotaExceeded", s3.upload_part, Bucket=bucket, Key="c", UploadId=upload, PartNumber=1, Body=b"x" * 500_000)
+    s3.abort_multipart_upload(Bucket=bucket, Key="c", UploadId=upload)
+    refused("QuotaExceeded", s3.copy_object, Bucket=bucket, Key="d", CopySource=f"{bucket}/a")
+    report = json.loads(box.cli("s3", "du", "--output", "json"))
+    (mine,) = [b for b in report["buckets"] if b["name"] == bucket]
+    assert (mine["bytes"], mine["quota"], mine["namespace"]) == (600_000, 1_000_000, "kubeflow")
+    assert report["disk"]["free"] < report["disk"]["total"] and report["disk"]["images"] > 0
+    sizes = {part["path"]: part["bytes"] for part in report["disk"]["parts"]}
+    assert sizes["artifacts/blobs"] >= 600_000 and sizes["meta.redb"] > 0
+    assert bucket in box.cli("s3", "du")
+    s3.delete_object(Bucket=bucket, Key="a")
+    s3.put_object(Bucket=bucket, Key="b", Body=b"x" * 500_000)
+    assert box.cli("s3", "quota", bucket, "0").strip() == f"{bucket} has no limit"
+    s3.put_object(Bucket=bucket, Key="e", Body=b"x" * 900_000)
+    assert "no bucket" in box.cli("s3", "quota", "nobody-has-it", "1M", check=False)
+    assert "no size" in box.cli("s3", "quota", bucket, "much", check=False)
+    # Who has a namespace sees its buckets, and sets no quotas.
+    token = box.cli("token", "create", "--user", "ada", "--namespace", "default", "--role", "edit").strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    seen = box.call("GET", "/apis/kfbox.dev/v1alpha1/storage", headers=headers).json()
+    assert "disk" not in seen and all(b["namespace"] == "default" for b in seen["buckets"])
+    quota = f"/apis/kfbox.dev/v1alpha1/namespaces/default/buckets/{bucket}/quota"
+    assert box.call("PUT", quota, headers=headers, json={"bytes": 5}).status_code == 403
+    assert box.call("PUT", quota, json={"bytes": "x"}).status_code == 400

@@ -46,7 +46,10 @@ pub use caller::new_secret;
 pub use config::{Config, Hosts};
 pub use kfp::StartRun;
 pub use metrics::Metrics;
-pub use runtime::{Control, Duplex, ExecOptions, LogOptions, LogStream, Output, Runtime, Session};
+pub use runtime::{
+    Control, DiskPart, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, Output, Runtime,
+    Session,
+};
 pub use s3::s3_router;
 pub use serve::{Closing, serve};
 pub use tls::{NAMES as KUBE_NAMES, Tls};

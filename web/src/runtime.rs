@@ -83,6 +83,33 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// A container's output, piece by piece.
 pub type LogStream = BoxStream<'static, Result<Bytes>>;
 
+/// What fills the box's disk, beside the buckets.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskUse {
+    /// Bytes of the file system with the data folder.
+    pub total: u64,
+    /// Bytes that are free there.
+    pub free: u64,
+    /// What the box keeps in its data folder.
+    pub parts: Vec<DiskPart>,
+    /// The engine's images; layers that several share are counted for each. Absent when the engine does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
+}
+
+/// A part of the data folder.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskPart {
+    /// Its path below the data folder.
+    pub path: String,
+    /// What is in it, for people.
+    pub about: &'static str,
+    /// Bytes on the disk; a file with several names counts once.
+    pub bytes: u64,
+}
+
 /// What the daemon offers to the sockets. It reads the world and never changes it.
 #[async_trait]
 pub trait Runtime: Send + Sync {
@@ -102,4 +129,9 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// `Invalid` when the pod has no address, `Unavailable` when nobody listens there.
     async fn connect(&self, pod: &Object, port: u16) -> Result<Box<dyn Duplex>>;
+    /// What fills the disk. Walks the data folder, which takes a while.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    async fn disk_use(&self) -> Result<DiskUse>;
 }

@@ -126,6 +126,19 @@ impl Client {
         Ok(self.answer(path, sent)?.body_mut().read_json()?)
     }
 
+    /// PUT, JSON both ways.
+    ///
+    /// # Errors
+    /// The box's own message.
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        let sent = self
+            .agent
+            .put(format!("{}{path}", self.base))
+            .header("Authorization", self.bearer())
+            .send_json(body);
+        Ok(self.answer(path, sent)?.body_mut().read_json()?)
+    }
+
     /// PATCH: a JSON merge patch.
     ///
     /// # Errors

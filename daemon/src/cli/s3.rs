@@ -30,6 +30,19 @@ enum S3Command {
     /// Keys to the S3 endpoint
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Tell what fills the disk: buckets, volumes, logs, images
+    Du,
+    /// Say how much a bucket may hold, or lift the limit
+    Quota {
+        /// The bucket
+        bucket: String,
+        /// Such as 500M or 20Gi; 0 = no limit
+        #[arg(value_parser = bytes)]
+        size: u64,
+        /// Whose bucket it is
+        #[arg(long, short, default_value = NAMESPACE)]
+        namespace: String,
+    },
     /// Read all stored bytes and tell which are damaged; the exit code is 1 when some are
     Scrub,
     /// Print a namespace's endpoint and key as shell variables: eval "$(kfbox s3 env)"
@@ -103,6 +116,28 @@ impl S3Args {
         let as_json = self.connection.output == Format::Json;
         match self.command {
             S3Command::Scrub => return scrub(&client, as_json),
+            S3Command::Du => {
+                let report = client.get("/apis/kfbox.dev/v1alpha1/storage")?;
+                if as_json {
+                    output::json(&report)?;
+                } else {
+                    du(&report)?;
+                }
+            }
+            S3Command::Quota {
+                bucket,
+                size,
+                namespace,
+            } => {
+                let path = format!(
+                    "/apis/kfbox.dev/v1alpha1/namespaces/{namespace}/buckets/{bucket}/quota"
+                );
+                client.put(&path, &json!({"bytes": size}))?;
+                output::line(&match size {
+                    0 => format!("{bucket} has no limit"),
+                    size => format!("{bucket} may hold {}", human(size)),
+                })?;
+            }
             S3Command::Env { namespace, key } => {
                 let (id, secret) = secret(&client, &namespace, &key)?;
                 let endpoint = endpoint(self.connection.data_dir())?;
@@ -164,6 +199,82 @@ impl S3Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// `20Gi`, `500M` or a plain number.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = |_| format!("\"{text}\" is no size: write it like 500M, 20Gi or 1000000");
+    let parsed = crate::reconcile::pod::parse_quantity(
+        &k8s_openapi::apimachinery::pkg::api::resource::Quantity(text.into()),
+    );
+    let bytes = parsed.map_err(wrong)?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A whole number of bytes.
+    match bytes >= 0.0 && bytes.fract() == 0.0 {
+        true => Ok(bytes as u64),
+        false => Err(format!(
+            "\"{text}\": must be a whole number of bytes, 0 or more"
+        )),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // For people.
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" {
+                format!("{bytes} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+fn du(report: &Value) -> Result<()> {
+    let size = |v: &Value| human(v.as_u64().unwrap_or_default());
+    let disk = &report["disk"];
+    if disk.is_object() {
+        output::line(&format!(
+            "disk: {} of {} are free",
+            size(&disk["free"]),
+            size(&disk["total"])
+        ))?;
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for part in disk["parts"].as_array().into_iter().flatten() {
+            rows.push(vec![
+                size(&part["bytes"]),
+                text(part, "/path").into(),
+                text(part, "/about").into(),
+            ]);
+        }
+        if disk["images"].is_u64() {
+            rows.push(vec![
+                size(&disk["images"]),
+                "(Docker)".into(),
+                "images; shared layers count for each".into(),
+            ]);
+        }
+        output::table(&["SIZE", "WHERE", "WHAT"], &rows)?;
+        output::line("")?;
+    }
+    let mut buckets = report["buckets"].as_array().cloned().unwrap_or_default();
+    buckets.sort_by_key(|b| std::cmp::Reverse(b["bytes"].as_u64()));
+    let rows: Vec<Vec<String>> = buckets
+        .iter()
+        .map(|b| {
+            let quota = b["quota"].as_u64().unwrap_or_default();
+            vec![
+                size(&b["bytes"]),
+                text(b, "/name").into(),
+                text(b, "/namespace").into(),
+                if quota == 0 { "-".into() } else { human(quota) },
+            ]
+        })
+        .collect();
+    output::table(&["SIZE", "BUCKET", "NAMESPACE", "QUOTA"], &rows)
 }
 
 const SCRUBS: &str = "/apis/kfbox.dev/v1alpha1/scrubs";

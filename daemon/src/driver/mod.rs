@@ -227,6 +227,8 @@ pub trait Driver: Send + Sync {
     async fn observe(&self, name: &str) -> Result<Option<Observed>>;
     /// Every container of this box.
     async fn list(&self) -> Result<Vec<Observed>>;
+    /// Bytes of all images; layers that several share are counted for each.
+    async fn images_size(&self) -> Result<u64>;
     /// Names of all containers of a Pod, its sandbox included.
     async fn of_pod(&self, uid: &str) -> Result<Vec<String>>;
     /// Makes it; `false` when one of this name is there already, which must then be looked at before it is

@@ -66,6 +66,22 @@ impl std::fmt::Debug for Blobs {
     }
 }
 
+/// A bucket and what it holds.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketUse {
+    /// Its name.
+    pub name: String,
+    /// Whose it is; "" = the whole box's.
+    pub namespace: String,
+    /// Bytes over all versions and parts of uploads. Copies count, though they share their bytes; commits do not.
+    pub bytes: u64,
+    /// How much it may hold; 0 = no limit.
+    pub quota: u64,
+    /// Whether it is a data set.
+    pub dataset: bool,
+}
+
 /// Scheme-less halves of `scheme://bucket/key`.
 fn split(uri: &str) -> Result<(&str, &str)> {
     let (scheme, rest) = uri.split_once("://").ok_or_else(|| {
@@ -147,6 +163,45 @@ impl Blobs {
         let bucket = bucket.to_owned();
         let row = self.inner.db.read(move |t| t.bucket(&bucket)).await?;
         Ok(row.map(|b| b.namespace))
+    }
+
+    /// All buckets with what they hold.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub async fn buckets(&self) -> Result<Vec<BucketUse>> {
+        let read = |t: &Tables| {
+            let rows = t.buckets()?.into_iter();
+            rows.map(|(name, row)| {
+                Ok(BucketUse {
+                    bytes: t.used(&name)?,
+                    namespace: row.namespace,
+                    quota: row.quota,
+                    dataset: row.branches.is_some(),
+                    name,
+                })
+            })
+            .collect::<Result<Vec<_>>>()
+        };
+        self.inner.db.read(read).await
+    }
+
+    /// Says how much a bucket may hold; 0 = no limit. What is over it stays, and nothing more comes in over S3.
+    ///
+    /// # Errors
+    /// `NotFound` when the namespace has no such bucket.
+    pub async fn set_quota(&self, bucket: &str, namespace: &str, bytes: u64) -> Result<()> {
+        let (bucket, namespace) = (bucket.to_owned(), namespace.to_owned());
+        let write = move |t: &Tables| match t.bucket(&bucket)? {
+            Some(mut row) if row.namespace == namespace => {
+                row.quota = bytes;
+                t.put_bucket(&bucket, &row)
+            }
+            _ => Err(Error::not_found(format!(
+                "the namespace {namespace} has no bucket {bucket}"
+            ))),
+        };
+        self.inner.db.write(write).await
     }
 
     /// Removes an object and all that is below it as a folder, in all versions.

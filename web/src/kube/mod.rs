@@ -16,6 +16,7 @@ mod proxy;
 mod read;
 mod reviews;
 mod scale;
+mod storage;
 mod stream;
 mod strict;
 mod table;
@@ -30,7 +31,7 @@ use axum::{
     extract::{Path, Request, State},
     http::Method,
     response::Response,
-    routing::{any, get},
+    routing::{any, get, put},
 };
 use kfbox_store::{
     Caller, Code, Error, Kind, Object, Ref, Verbs,
@@ -51,6 +52,8 @@ pub(crate) fn routes() -> Routes {
         .into();
     routes.extend([
         (dataset::PATH.into(), get(dataset::diff)),
+        (storage::PATH.into(), get(storage::report)),
+        (storage::QUOTA.into(), put(storage::set_quota)),
         ("/version".into(), get(version)),
         ("/version/".into(), get(version)),
         ("/openapi/v3".into(), get(openapi_index)),

@@ -18,7 +18,7 @@ use kfbox_store::{
     mint_token,
 };
 use kfbox_web::{
-    App, Config, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session, kfp, router,
+    App, Config, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session, kfp, router,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -45,6 +45,10 @@ impl Runtime for Echo {
 
     async fn exec(&self, _: &Object, _: ExecOptions) -> Result<Session> {
         Err(Error::invalid("nothing runs here"))
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse> {
+        Ok(DiskUse::default())
     }
 
     async fn connect(&self, pod: &Object, port: u16) -> Result<Box<dyn Duplex>> {

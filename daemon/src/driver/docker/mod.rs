@@ -337,6 +337,12 @@ impl Driver for DockerDriver {
         Ok(found)
     }
 
+    async fn images_size(&self) -> Result<u64> {
+        let list = self.docker()?.list_images(None::<query::ListImagesOptions>);
+        let all = call("images", list).await?;
+        Ok(all.iter().map(|i| u64::try_from(i.size).unwrap_or(0)).sum())
+    }
+
     async fn of_pod(&self, uid: &str) -> Result<Vec<String>> {
         let mut filter = self.filter();
         filter
