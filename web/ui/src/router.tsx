@@ -144,6 +144,12 @@ const bucket = createRoute({
   validateSearch: (search: Search) => optional({ prefix: text(search.prefix), after: text(search.after), object: text(search.object) }),
   component: lazyRouteComponent(patient(() => import('./pages/BucketPage')), 'BucketPage'),
 });
+const storage = createRoute({
+  getParentRoute: () => app,
+  path: '/storage',
+  validateSearch: list,
+  component: lazyRouteComponent(patient(() => import('./pages/Storage')), 'Storage'),
+});
 const datasets = createRoute({
   getParentRoute: () => app,
   path: '/datasets',
@@ -207,7 +213,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, storage, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

@@ -1,6 +1,6 @@
 // The buckets of a namespace: creating, opening and deleting them.
 import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
-import { IconKey, IconPlus } from '@tabler/icons-react';
+import { IconChartPie, IconKey, IconPlus } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
@@ -37,7 +37,7 @@ export function Buckets() {
   ];
   const create = <Button leftSection={<IconPlus size={15} aria-hidden />} onClick={() => setCreating(true)}>Create a bucket</Button>;
   return (
-    <Page title="Buckets" subtitle={`Objects of the namespace ${ns}, over S3 and in the mounts of steps.`} actions={<><LinkButton variant="default" leftSection={<IconKey size={15} aria-hidden />} to="/keys" search={{ ns: search.ns }}>Access keys</LinkButton>{create}</>}>
+    <Page title="Buckets" subtitle={`Objects of the namespace ${ns}, over S3 and in the mounts of steps.`} actions={<><LinkButton variant="default" leftSection={<IconChartPie size={15} aria-hidden />} to="/storage">What fills the disk</LinkButton><LinkButton variant="default" leftSection={<IconKey size={15} aria-hidden />} to="/keys" search={{ ns: search.ns }}>Access keys</LinkButton>{create}</>}>
       {error !== null ? <Problem error={error} what="list of buckets" onRetry={() => void again()} /> : data === undefined ? <Loading what="buckets" /> : (
         <DataTable
           label="Buckets"
