@@ -45,7 +45,7 @@ async function choose(page: Page, button: string, files: Parameters<FileChooser[
 test('a bucket is made, filled, looked into, emptied and deleted', async ({ user }) => {
   const name = fresh('bucket').toLowerCase();
   await user.goto('/buckets');
-  await expectAccessible(user, 'the list of buckets');
+  await expectAccessibleInBoth(user, 'the list of buckets');
   await user.getByRole('button', { name: 'Create a bucket' }).click();
   const dialog = user.getByRole('dialog', { name: 'Create a bucket' });
   await dialog.getByLabel('Name').fill('No Good');
@@ -76,13 +76,13 @@ test('a bucket is made, filled, looked into, emptied and deleted', async ({ user
   });
   await user.getByRole('table', { name: 'Objects' }).dispatchEvent('drop', { dataTransfer: dropped });
   await expect(user.getByRole('link', { name: 'dropped.bin' })).toBeVisible();
-  await expectAccessible(user, 'a bucket');
+  await expectAccessibleInBoth(user, 'a bucket');
 
   await user.getByRole('link', { name: 'ü 100% (1).csv' }).click();
   const drawer = user.getByRole('dialog');
   await expect(drawer.getByRole('cell', { name: 'Ada, L.' })).toBeVisible();
   await expect(drawer).toContainText(`s3://${name}/ü 100% (1).csv`);
-  await expectAccessible(user, 'an object');
+  await expectAccessibleInBoth(user, 'an object');
   const download = user.waitForEvent('download');
   await drawer.getByRole('link', { name: 'Download' }).click();
   expect(readFileSync(await (await download).path(), 'utf8')).toBe(table);
