@@ -14,6 +14,7 @@ mod config;
 mod error;
 pub mod kfp;
 mod kube;
+mod lineage;
 mod metrics;
 mod mlflow;
 mod registry;

@@ -438,6 +438,7 @@ fn record(status: &mut TaskStatus, pod: &PodStatus) {
             exit_code: ended.map(|t| t.exit_code),
             reason: pod.reason.clone(),
             message: pod.message.clone(),
+            ..std::mem::take(attempt)
         };
     }
 }

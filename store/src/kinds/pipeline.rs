@@ -410,6 +410,12 @@ pub struct Artifact {
 pub struct Attempt {
     /// Its Pod.
     pub pod_name: String,
+    /// The image as the component names it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// The content id of the image that ran, with its packages.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
     /// When its container started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<String>,

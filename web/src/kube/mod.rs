@@ -52,6 +52,8 @@ pub(crate) fn routes() -> Routes {
         .into();
     routes.extend([
         (dataset::PATH.into(), get(dataset::diff)),
+        (crate::lineage::PATH.into(), get(crate::lineage::graph)),
+        (crate::lineage::EVENTS.into(), get(crate::lineage::events)),
         (storage::PATH.into(), get(storage::report)),
         (storage::QUOTA.into(), put(storage::set_quota)),
         ("/version".into(), get(version)),

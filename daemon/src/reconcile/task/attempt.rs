@@ -84,8 +84,13 @@ impl Tasks {
             }
             Err(e) => return Err(e),
         };
+        // By the name it was asked for.
+        let named = |image: Image| Image {
+            name: plan.image.clone(),
+            ..image
+        };
         let (image, command) = match &plan.setup {
-            None => (plan.image.clone(), plan.command.clone()),
+            None => (named(image), plan.command.clone()),
             Some(setup) => match self.environment(step, &image, setup).await? {
                 Built::Ready(image) => (image, setup.command.clone()),
                 Built::Wait(message) => {
@@ -186,7 +191,10 @@ impl Tasks {
                 image.name, status.message, status.pod_name
             )),
             EnvironmentPhase::Ready => match self.ctx.images.resolve(&status.image).await {
-                Ok(_) => Built::Ready(status.image),
+                Ok(image) => Built::Ready(Image {
+                    name: status.image,
+                    ..image
+                }),
                 Err(e) if e.code == Code::NotFound => {
                     // Somebody removed the image: build it again.
                     self.ctx.store.delete(&key).await?;
@@ -205,7 +213,7 @@ impl Tasks {
         &self,
         step: &mut Step<'_>,
         plan: &ContainerPlan,
-        image: String,
+        image: Image,
         command: Vec<String>,
         attempt: usize,
     ) -> Result<Action> {
@@ -232,7 +240,7 @@ impl Tasks {
         tokio::task::spawn_blocking(move || folders.iter().try_for_each(|f| make_open(f)))
             .await
             .map_err(Error::internal)??;
-        let pod_spec = pod_spec(plan, &settings, image, command, attempt, volumes);
+        let pod_spec = pod_spec(plan, &settings, image.name, command, attempt, volumes);
         let ready_at = if attempt == 0 {
             step.spec.ready_at.clone()
         } else {
@@ -266,6 +274,8 @@ impl Tasks {
         status.retry_at = None;
         status.attempts.push(Attempt {
             pod_name,
+            image: plan.image.clone(),
+            image_id: image.id,
             ..Attempt::default()
         });
         let (key, uid) = (step.key.clone(), step.task.metadata.uid.clone());
@@ -350,7 +360,7 @@ fn fingerprint(step: &Step<'_>) -> Option<String> {
 }
 
 enum Built {
-    Ready(String),
+    Ready(Image),
     Wait(String),
     Failed(String),
 }
