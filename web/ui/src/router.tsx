@@ -144,6 +144,12 @@ const bucket = createRoute({
   validateSearch: (search: Search) => optional({ prefix: text(search.prefix), after: text(search.after), object: text(search.object) }),
   component: lazyRouteComponent(patient(() => import('./pages/BucketPage')), 'BucketPage'),
 });
+const lineage = createRoute({
+  getParentRoute: () => app,
+  path: '/lineage',
+  validateSearch: (search: Search) => optional({ ns: text(search.ns), of: text(search.of), direction: text(search.direction), node: text(search.node) }),
+  component: lazyRouteComponent(patient(() => import('./pages/LineagePage')), 'LineagePage'),
+});
 const storage = createRoute({
   getParentRoute: () => app,
   path: '/storage',
@@ -213,7 +219,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, storage, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, storage, lineage, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

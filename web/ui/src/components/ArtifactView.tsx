@@ -2,6 +2,7 @@
 // opaque origin, Markdown becomes elements without any HTML of its own.
 import { Anchor, Badge, Code, Group, Stack, Table, Text } from '@mantine/core';
 import { IconDownload, IconExternalLink } from '@tabler/icons-react';
+import { Link } from '@tanstack/react-router';
 import { lazy, Suspense } from 'react';
 import type { Artifact } from '../api/types';
 import { artifactUrl, confusionMatrix, rocCurve, scalars, shortType, viewOf } from '../lib/artifacts';
@@ -47,6 +48,7 @@ export function ArtifactView({ name, artifact, render = true }: Props) {
         <Group gap={4} wrap="nowrap">
           <Code className={classes.uri}>{artifact.uri}</Code>
           <CopyButton text={artifact.uri} label="Copy the URI" />
+          <Link to="/lineage" search={{ of: artifact.uri }} className="kf-link" style={{ fontSize: 'var(--mantine-font-size-xs)' }}>Lineage</Link>
         </Group>
       )}
       {render && <Content name={name} artifact={artifact} url={url} />}

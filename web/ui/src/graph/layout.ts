@@ -1,7 +1,7 @@
 // Places nodes and routes edges with ELK. On the main thread: two hundred steps take a fraction of a second,
 // and this whole chunk is only loaded with a graph.
 import ELK, { type ElkNode } from 'elkjs/lib/elk.bundled.js';
-import type { Graph } from './model';
+import type { Graph, GraphEdge, GraphNode } from './model';
 
 export const NODE_WIDTH = 212;
 export const NODE_HEIGHT = 50;
@@ -14,7 +14,13 @@ export interface Placed {
 
 const elk = new ELK();
 
-export async function layout(graph: Graph): Promise<Placed> {
+/** What a layout needs to know of a graph. */
+export interface Shape extends Pick<Graph, 'direction'> {
+  nodes: Pick<GraphNode, 'id' | 'parent' | 'open'>[];
+  edges: Pick<GraphEdge, 'id' | 'source' | 'target'>[];
+}
+
+export async function layout(graph: Shape): Promise<Placed> {
   const options = (inner: boolean) => ({
     'elk.algorithm': 'layered',
     'elk.direction': inner ? 'DOWN' : graph.direction,

@@ -90,6 +90,7 @@ export function DatasetPage() {
           <Menu.Dropdown>
             {commit.status?.phase === 'Ready' && <Menu.Item onClick={() => set({ tab: 'compare', from: commit.status?.parent === undefined ? undefined : short(commit.status.parent), to: short(commit.status?.id) })}>What it changed</Menu.Item>}
             {commit.status?.phase === 'Ready' && <Menu.Item onClick={() => setAsked({ what: 'tag', commit })}>Tag…</Menu.Item>}
+            {commit.status?.phase === 'Ready' && <Menu.Item onClick={() => void navigate({ to: '/lineage', search: { ns, of: `dataset/${name}@${short(commit.status?.id)}` } })}>Lineage</Menu.Item>}
             <Menu.Item onClick={() => void removeCommit(commit)}>Delete…</Menu.Item>
           </Menu.Dropdown>
         </Menu>

@@ -89,6 +89,7 @@ export function ModelPage() {
           <Menu.Dropdown>
             <Menu.Item onClick={() => setQuestion({ what: 'alias', version })}>Set an alias…</Menu.Item>
             <Menu.Item onClick={() => setQuestion({ what: 'words', version })}>Describe…</Menu.Item>
+            <Menu.Item onClick={() => void navigate({ to: '/lineage', search: { ns, of: `model/${name}/${number(version)}` } })}>Lineage</Menu.Item>
             <Menu.Label>Stage</Menu.Label>
             {STAGES.filter((stage) => stage !== version.spec.stage).map((stage) => (
               <Menu.Item key={stage} onClick={() => void attempt(() => mlflow.setStage(ns, name, number(version), stage), `Version ${version.spec.name} is ${stage === 'None' ? 'of no stage' : `in ${stage}`}.`, 'The stage could not be set')}>{stage}</Menu.Item>

@@ -1,11 +1,12 @@
 // One tracked run: what it was given, what it measured, its curves as they grow, its files, its models.
 import { Button, Table, Tabs, Text, Title } from '@mantine/core';
-import { IconArrowBackUp, IconTrash } from '@tabler/icons-react';
+import { IconArrowBackUp, IconSitemap, IconTrash } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { mlflow } from '../api/mlflow';
 import { CopyButton } from '../components/CopyAs';
 import { attempt, useConfirm } from '../components/feedback';
+import { LinkButton } from '../components/LinkButton';
 import { Loading, Page, Problem } from '../components/Page';
 import { RegisterModel } from '../components/RegisterModel';
 import { RunCurves } from '../components/RunCurves';
@@ -63,7 +64,7 @@ export function TrackedRun() {
           </div>
         </>
       }
-      actions={<Button variant="default" leftSection={gone ? <IconArrowBackUp size={15} aria-hidden /> : <IconTrash size={15} aria-hidden />} onClick={() => void move()}>{gone ? 'Restore' : 'Delete'}</Button>}
+      actions={<><LinkButton to="/lineage" search={{ ns, of: `tracked-run/${runId}` }} variant="default" leftSection={<IconSitemap size={15} aria-hidden />}>Lineage</LinkButton><Button variant="default" leftSection={gone ? <IconArrowBackUp size={15} aria-hidden /> : <IconTrash size={15} aria-hidden />} onClick={() => void move()}>{gone ? 'Restore' : 'Delete'}</Button></>}
     >
       <Tabs value={tab} onChange={(next) => void navigate({ search: { tab: next === 'overview' ? undefined : (next ?? undefined) }, replace: true })} keepMounted={false}>
         <Tabs.List mb="sm">
