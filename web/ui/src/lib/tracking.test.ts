@@ -1,3 +1,4 @@
+// What tracking makes of what the API sends.
 import { describe, expect, it } from 'vitest';
 import { aligned, columnId, columnOf, columnsOf, curvesOf, placeOf, smooth, usualColumns, valueOf, type MetricPoint, type TrackedRun } from './tracking';
 
