@@ -33,7 +33,7 @@ use crate::{
     pipeline::Specs,
     reconcile::{
         Ctx, access_key, backoff, batch, dataset, deployment, environment, gc, job, namespace, pod,
-        run, schedule, scrub, service, statefulset, task, trainjob, volume,
+        remote_bucket, run, schedule, scrub, service, statefulset, task, trainjob, volume,
     },
     runtime::Live,
 };
@@ -241,6 +241,11 @@ fn rooms(ctx: &Ctx, app: &Arc<kfbox_web::App>, pods: &Waker) -> Vec<Room> {
         ),
         room(Arc::new(scrub::Scrubs(ctx.clone())), Waker::new(), 1),
         room(
+            Arc::new(remote_bucket::RemoteBuckets(ctx.clone())),
+            Waker::new(),
+            2,
+        ),
+        room(
             Arc::new(dataset::Datasets(ctx.clone(), app.clone())),
             Waker::new(),
             4,
@@ -280,6 +285,8 @@ async fn ensure_namespaces(store: &Store) -> Result<()> {
 const DEFAULT_BUCKET: &str = "mlpipeline";
 /// Between two rounds of housekeeping.
 const ROUND: Duration = Duration::from_secs(3600);
+/// How long an object of another server is kept after it came.
+const KEEP_REMOTE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a deleted tracked run can be restored.
 const KEEP_RUNS: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -300,6 +307,13 @@ async fn housekeeping(ctx: Ctx, stop: tokio_util::sync::CancellationToken) {
         }
         if let Err(e) = ctx.blobs.sweep().await {
             tracing::warn!(context = e.context, "the byte store was not swept: {e}");
+        }
+        let old = (jiff::Timestamp::now() - KEEP_REMOTE).as_millisecond();
+        if let Err(e) = ctx.blobs.forget_kept(old).await {
+            tracing::warn!(
+                context = e.context,
+                "what is kept of other servers was not looked through: {e}"
+            );
         }
         let old = (jiff::Timestamp::now() - KEEP_RUNS).as_millisecond();
         if let Err(e) = ctx.blobs.purge_runs(old).await {

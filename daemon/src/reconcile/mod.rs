@@ -12,6 +12,7 @@ pub mod gc;
 pub mod job;
 pub mod namespace;
 pub mod pod;
+pub mod remote_bucket;
 pub mod run;
 pub mod schedule;
 pub mod scrub;

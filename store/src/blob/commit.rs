@@ -105,13 +105,29 @@ pub struct Change {
 }
 
 impl rows::Bucket {
-    /// Whether a key lies in a commit, so that it never changes.
+    /// Whether nobody may write a key: it lies in a commit, or on another server.
     pub(crate) fn is_closed(&self, key: &str) -> bool {
+        if self.remote {
+            return true;
+        }
         let Some(branches) = &self.branches else {
             return false;
         };
         let (first, below) = key.split_once('/').unwrap_or((key, ""));
         below.is_empty() && !key.ends_with('/') || !branches.iter().any(|b| b == first)
+    }
+}
+
+impl rows::Bucket {
+    /// Why, for whoever wanted to write.
+    pub(crate) fn why_closed(&self) -> String {
+        match &self.branches {
+            Some(branches) => format!(
+                "this bucket is a data set: it is written to in its branches only ({}); commits never change",
+                branches.join(", ")
+            ),
+            None => "this bucket lies on another server and is only read here".into(),
+        }
     }
 }
 

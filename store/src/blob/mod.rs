@@ -1,10 +1,11 @@
 //! The bytes: buckets of objects with versions, behind one Rust door (this) and one S3 door ([`s3`]).
 //!
-//! Five things, each in its place:
+//! Six things, each in its place:
 //! - *rows* ([`rows`], in `index.redb`): buckets, versions of objects, uploads, blobs. One writer, group commit.
 //! - *blobs* ([`files`]): bytes that never change, under random ids: small ones in the database, others as files.
 //! - *uses* ([`refs`]): a version names blobs and is counted at them; a blob that nobody names goes. So a copy
 //!   of an object copies no bytes.
+//! - *remote buckets* ([`remote`]): those of other servers, read through.
 //! - *commits* ([`commit`]): folders of a data set that never change; rows over the same blobs.
 //! - *the tree* ([`tree`]): the same bytes as plain files below `buckets/`, bind-mounted into steps.
 //!
@@ -13,9 +14,11 @@
 
 pub mod commit;
 mod files;
+mod kept;
 mod list;
 mod read;
 pub(crate) mod refs;
+pub mod remote;
 pub(crate) mod rows;
 pub mod s3;
 mod scrub;
@@ -56,6 +59,8 @@ pub(crate) struct Inner {
     /// Files on their way in.
     temporary: PathBuf,
     pub(crate) db: BytesDb,
+    /// Buckets that lie on other servers.
+    pub(crate) remotes: remote::Remotes,
 }
 
 impl std::fmt::Debug for Blobs {
@@ -80,6 +85,8 @@ pub struct BucketUse {
     pub quota: u64,
     /// Whether it is a data set.
     pub dataset: bool,
+    /// Whether it lies on another server; the bytes are then those that are kept here.
+    pub remote: bool,
 }
 
 /// Scheme-less halves of `scheme://bucket/key`.
@@ -110,7 +117,13 @@ impl Blobs {
             files: root.join("blobs"),
             temporary: root.join("incoming"),
             db: BytesDb::open(&root.join("index.redb"))?,
+            remotes: remote::Remotes::default(),
         };
+        let rows = inner.db.read_now(|t| t.buckets())?;
+        let remote = rows.into_iter().filter(|(_, row)| row.remote);
+        if let Ok(mut remotes) = inner.remotes.write() {
+            remotes.extend(remote.map(|(name, _)| (name, None)));
+        }
         // What was on its way in when the box stopped was acknowledged to nobody.
         match std::fs::remove_dir_all(&inner.temporary) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -178,6 +191,7 @@ impl Blobs {
                     namespace: row.namespace,
                     quota: row.quota,
                     dataset: row.branches.is_some(),
+                    remote: row.remote,
                     name,
                 })
             })

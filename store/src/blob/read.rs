@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{Blobs, Inner, disk, list, split};
+use super::{Blobs, Inner, disk, list, remote::Remote, split};
 use crate::{Error, Result};
 
 /// One entry of a folder.
@@ -33,6 +33,9 @@ impl Blobs {
     pub async fn read(&self, uri: &str) -> Result<Found> {
         let path = self.path(uri)?;
         let (bucket, key) = split(uri)?;
+        if let Some(remote) = self.remote(bucket)? {
+            return self.read_remote(&remote, uri, bucket, key).await;
+        }
         let (inner, bucket, key) = (self.inner.clone(), bucket.to_owned(), key.to_owned());
         let uri = uri.to_owned();
         tokio::task::spawn_blocking(move || {
@@ -42,6 +45,57 @@ impl Blobs {
         .await
         .map_err(Error::internal)?
     }
+}
+
+impl Blobs {
+    /// The same of a bucket on another server: the object is brought here, a folder is listed there.
+    async fn read_remote(
+        &self,
+        remote: &Remote,
+        uri: &str,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Found> {
+        if self.look_there(remote, bucket, key).await?.is_some() {
+            self.present(uri).await?;
+            let (inner, path, uri) = (self.inner.clone(), self.path(uri)?, uri.to_owned());
+            let (bucket, key) = (bucket.to_owned(), key.to_owned());
+            let read = tokio::task::spawn_blocking(move || inner.read(&uri, &path, &bucket, &key));
+            return read.await.map_err(Error::internal)?;
+        }
+        let prefix = match key.trim_end_matches('/') {
+            "" => String::new(),
+            key => format!("{key}/"),
+        };
+        let wanted = list::Wanted {
+            bucket,
+            prefix: &prefix,
+            delimiter: "/",
+            after: None,
+            max: usize::MAX,
+        };
+        let page = remote.page(&wanted).await?;
+        if page.items.is_empty() && !key.is_empty() {
+            return Err(Error::not_found(format!("no artifact at {uri}")));
+        }
+        Ok(Found::Folder(
+            entries(page, &prefix).into_values().collect(),
+        ))
+    }
+}
+
+/// A page of a list as a folder's entries.
+fn entries(page: list::Page, prefix: &str) -> BTreeMap<String, Entry> {
+    let mut entries = BTreeMap::new();
+    for item in page.items {
+        let (full, size, dir) = match item {
+            list::Item::Key(key, version) => (key, version.size, false),
+            list::Item::Prefix(prefix) => (prefix, 0, true),
+        };
+        let name = full[prefix.len()..].trim_end_matches('/').to_owned();
+        entries.insert(name.clone(), Entry { name, size, dir });
+    }
+    entries
 }
 
 impl Inner {
@@ -87,16 +141,7 @@ impl Inner {
             };
             list::current(t, &wanted)
         })?;
-        let mut entries = BTreeMap::new();
-        for item in page.items {
-            let (full, size, dir) = match item {
-                list::Item::Key(key, version) => (key, version.size, false),
-                list::Item::Prefix(prefix) => (prefix, 0, true),
-            };
-            let name = full[prefix.len()..].trim_end_matches('/').to_owned();
-            entries.insert(name.clone(), Entry { name, size, dir });
-        }
-        Ok(entries)
+        Ok(entries(page, &prefix))
     }
 }
 

@@ -19,6 +19,9 @@ pub(crate) struct Bucket {
     /// Greatest sum of bytes of all versions; 0 = no limit.
     #[serde(default)]
     pub quota: u64,
+    /// Whether it lies on another server.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remote: bool,
     /// Of a data set: the top folders that can be written to; all others are commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branches: Option<Vec<String>>,
@@ -135,9 +138,21 @@ pub(crate) struct Version {
     pub checksum: Option<Checksum>,
     #[serde(default, skip_serializing_if = "Acl::is_private")]
     pub acl: Acl,
+    /// What it is on the other server, for an object that is kept of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// SHA-256 of the bytes in hex, once a commit has asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+}
+
+/// Where a kept object comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// Its ETag there, by which it is told whether it is still current.
+    pub etag: String,
+    /// Since when it is kept (milliseconds since 1970).
+    pub kept: i64,
 }
 
 /// What a client says of an object, and gets back with it.

@@ -85,8 +85,8 @@ impl Blobs {
         let below = format!("{key}/x");
         match row.await? {
             Some(row) if row.is_closed(&below) => Err(Error::invalid(format!(
-                "s3://{bucket}/{key}: the data set {bucket} is written to in its branches only ({}); commits never change",
-                row.branches.unwrap_or_default().join(", ")
+                "s3://{bucket}/{key}: {}",
+                row.why_closed()
             ))),
             _ => Ok(()),
         }
@@ -100,6 +100,9 @@ impl Blobs {
         self.path(uri)?;
         let inner = self.inner.clone();
         let (bucket, key) = super::split(uri)?;
+        if let Some(remote) = self.remote(bucket)? {
+            self.keep_below(&remote, bucket, key).await?;
+        }
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         tokio::task::spawn_blocking(move || inner.present(&bucket, &key))
             .await

@@ -315,6 +315,12 @@ impl Gate {
             let verb = |verbs: &[&str]| verbs.iter().any(|v| operation.starts_with(v));
             let write = !verb(&["Get", "Head", "List", "Select"]);
             let Some(key) = key else {
+                if row.remote && operation == "DeleteBucket" {
+                    return Err(s3_error!(
+                        AccessDenied,
+                        "this bucket lies on another server: who administers the box deletes its RemoteBucket"
+                    ));
+                }
                 let open = match operation.as_str() {
                     // The operation says whose the name is.
                     "CreateBucket" => grant.unbound(true),
@@ -328,9 +334,9 @@ impl Gate {
                 return Ok(open);
             };
             if write && row.is_closed(&key) {
-                return Err(s3_error!(
-                    AccessDenied,
-                    "this bucket is a data set: write to one of its branches; commits never change"
+                return Err(S3Error::with_message(
+                    S3ErrorCode::AccessDenied,
+                    row.why_closed(),
                 ));
             }
             if grant.opens(&row.namespace, &bucket, &key, write) {

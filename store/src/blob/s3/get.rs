@@ -135,11 +135,23 @@ impl Door {
             length,
             range,
         } = looked;
-        let body = self
-            .blobs
-            .inner
-            .send_out(&version.segments, start, length)
-            .await?;
+        let remote = self.blobs.remote(&input.bucket)?;
+        let body = match remote.filter(|_| version.origin.is_none()) {
+            Some(remote) => {
+                let (bucket, key) = (&input.bucket, &input.key);
+                let bytes = self
+                    .blobs
+                    .read_there(&remote, bucket, key, &version, start, length)
+                    .await?;
+                StreamingBlob::wrap(bytes)
+            }
+            None => StreamingBlob::new(
+                self.blobs
+                    .inner
+                    .send_out(&version.segments, start, length)
+                    .await?,
+            ),
+        };
         let sums = if input.checksum_mode.is_some() {
             sums(&version, input.part_number, length)
         } else {
@@ -148,7 +160,7 @@ impl Door {
         let about = told!(input, version.about.clone());
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".into()),
-            body: Some(StreamingBlob::new(body)),
+            body: Some(body),
             content_length: number(length),
             content_range: range,
             e_tag: Some(etag(&version.etag)),

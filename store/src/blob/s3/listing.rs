@@ -67,27 +67,54 @@ impl Door {
         let prefix = prefix.unwrap_or_default().to_owned();
         let delimiter = delimiter.unwrap_or_default().to_owned();
         let after = after.filter(|a| !a.is_empty()).map(str::to_owned);
-        self.blobs
+        let remote = self.blobs.remote(&bucket)?;
+        let there = remote.is_some();
+        let found = self
+            .blobs
             .inner
             .db
-            .read(move |t| -> S3Result<_> {
-                let row = bucket_row(t, &bucket)?;
-                if !grant.may(&row, &bucket, &prefix, false) {
-                    return Err(s3_error!(
-                        AccessDenied,
-                        "this access key lists only the prefixes of its rules"
-                    ));
+            .read({
+                let (bucket, prefix) = (bucket.clone(), prefix.clone());
+                let (delimiter, after) = (delimiter.clone(), after.clone());
+                move |t| -> S3Result<_> {
+                    let row = bucket_row(t, &bucket)?;
+                    if !grant.may(&row, &bucket, &prefix, false) {
+                        return Err(s3_error!(
+                            AccessDenied,
+                            "this access key lists only the prefixes of its rules"
+                        ));
+                    }
+                    if there {
+                        return Ok((
+                            Page {
+                                items: Vec::new(),
+                                truncated: false,
+                            },
+                            row.namespace,
+                        ));
+                    }
+                    let wanted = Wanted {
+                        bucket: &bucket,
+                        prefix: &prefix,
+                        delimiter: &delimiter,
+                        after: after.as_deref(),
+                        max,
+                    };
+                    Ok((list::current(t, &wanted)?, row.namespace))
                 }
-                let wanted = Wanted {
-                    bucket: &bucket,
-                    prefix: &prefix,
-                    delimiter: &delimiter,
-                    after: after.as_deref(),
-                    max,
-                };
-                Ok((list::current(t, &wanted)?, row.namespace))
             })
-            .await
+            .await?;
+        let Some(remote) = remote else {
+            return Ok(found);
+        };
+        let wanted = Wanted {
+            bucket: &bucket,
+            prefix: &prefix,
+            delimiter: &delimiter,
+            after: after.as_deref(),
+            max,
+        };
+        Ok((remote.page(&wanted).await?, found.1))
     }
 
     pub(super) async fn list_v1(

@@ -218,7 +218,7 @@ impl Door {
         let number = part_number(input.part_number)?;
         let (source_bucket, source_key, source_id) = source(&input.copy_source)?;
         let original = self
-            .look(&source_bucket, &source_key, source_id.as_deref())
+            .look_whole(&source_bucket, &source_key, source_id.as_deref())
             .await?;
         if original.marker {
             return Err(s3_error!(NoSuchKey));

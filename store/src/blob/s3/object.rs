@@ -49,6 +49,19 @@ pub(super) fn shown_id(t: &Tables, bucket: &str, version: &Version) -> S3Result<
 }
 
 impl Door {
+    /// As [`Door::look`], with the bytes here: for copies.
+    pub(super) async fn look_whole(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<&str>,
+    ) -> S3Result<Version> {
+        if self.blobs.remote(bucket)?.is_some() {
+            self.blobs.present(&format!("s3://{bucket}/{key}")).await?;
+        }
+        self.look(bucket, key, id).await
+    }
+
     /// Finds a version to read. Files that a step wrote, or wrote to since, are taken in first.
     pub(super) async fn look(
         &self,
@@ -56,6 +69,13 @@ impl Door {
         key: &str,
         id: Option<&str>,
     ) -> S3Result<Version> {
+        if let Some(remote) = self.blobs.remote(bucket)? {
+            if id.is_some_and(|id| id != NULL) {
+                return Err(s3_error!(NoSuchVersion));
+            }
+            let found = self.blobs.look_there(&remote, bucket, key).await?;
+            return found.ok_or_else(|| s3_error!(NoSuchKey));
+        }
         let (inner, b, k, id) = (
             self.blobs.inner.clone(),
             bucket.to_owned(),
@@ -246,7 +266,7 @@ impl Door {
             unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
         };
         let original = self
-            .look(&source_bucket, &source_key, source_id.as_deref())
+            .look_whole(&source_bucket, &source_key, source_id.as_deref())
             .await?;
         if original.marker {
             return Err(if source_id.is_some() {
