@@ -1,4 +1,4 @@
-"""Buckets of other servers, read through: another box over S3, and WebDAV."""
+"""Buckets of other servers, read through: another box over S3, Azure by Microsoft's own Azurite, and WebDAV."""
 
 import base64
 import json
@@ -10,6 +10,7 @@ from typing import Any, Iterator
 
 import pytest
 import requests
+from azure.storage.blob import BlobServiceClient
 from kfp import dsl
 from kfp.dsl import Dataset, Input
 
@@ -177,23 +178,64 @@ def test_after_a_kill_it_is_there_again(other: Box, there: Any) -> None:
         box.close()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def answers(method: str, url: str) -> bool:
+    try:
+        return requests.request(method, url, timeout=2).status_code < 500
+    except requests.RequestException:
+        return False
+
+
+AZURITE = "azurite@3.35.0"
+# Azurite's account, the same for everybody.
+ACCOUNT = "devstoreaccount1"
+ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[str]:
+    """Azurite, Microsoft's stand-in for Azure storage, from npm."""
+    folder = pathlib.Path(sys.prefix).parent / "azurite"
+    program = folder / "node_modules/.bin/azurite-blob"
+    if not program.exists():
+        command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", AZURITE]
+        subprocess.run(command, check=True, timeout=300)
+    port = free_port()
+    command = [program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/{ACCOUNT}"
+    until("Azurite answers", 30, lambda: answers("GET", url))
+    yield url
+    server.terminate()
+    server.wait()
+
+
+def test_an_azure_container(box: Box, s3: Any, azurite: str) -> None:
+    container = BlobServiceClient(azurite, credential=ACCOUNT_KEY).create_container("lab")
+    for name in ["sets/a.csv", "sets/deep/b.txt", "z.txt"]:
+        container.upload_blob(name, name.encode())
+    secret(box, "azure", {"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_KEY": ACCOUNT_KEY})
+    mount(box, "from-azure", url="az://lab/sets", endpoint=azurite, secretName="azure")
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket="from-azure")["Contents"]] == ["a.csv", "deep/b.txt"]
+    page = s3.list_objects_v2(Bucket="from-azure", Delimiter="/")
+    assert [p["Prefix"] for p in page["CommonPrefixes"]] == ["deep/"]
+    assert s3.get_object(Bucket="from-azure", Key="deep/b.txt")["Body"].read() == b"sets/deep/b.txt"
+    assert s3.get_object(Bucket="from-azure", Key="a.csv", Range="bytes=5-9")["Body"].read() == b"a.csv"
+
+
 @pytest.fixture(scope="module")
 def webdav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, pathlib.Path]]:
     """A WebDAV server of Python's, over a folder."""
     folder = tmp_path_factory.mktemp("webdav")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "wsgidav.server.server_cli", "--host", "127.0.0.1", "--port", str(port), "--root", folder, "--auth", "anonymous", "--no-config", "-q"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def answers() -> bool:
-        try:
-            return requests.request("OPTIONS", f"http://127.0.0.1:{port}/", timeout=2).ok
-        except requests.RequestException:
-            return False
-
-    until("the WebDAV server answers", 20, answers)
+    port = free_port()
+    command = [sys.executable, "-m", "wsgidav.server.server_cli", "--host", "127.0.0.1", "--port", str(port), "--root", folder]
+    server = subprocess.Popen([*command, "--auth", "anonymous", "--no-config", "-q"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until("the WebDAV server answers", 20, lambda: answers("OPTIONS", f"http://127.0.0.1:{port}/"))
     yield f"http://127.0.0.1:{port}", folder
     server.terminate()
     server.wait()
