@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Builds the box's local images, with no container registry: kfbox/base:1 (a Debian made by debootstrap),
-# kfbox/busybox:1 and kfbox/python:3 on top of it, and, when asked for, the images that training jobs run in. The host's CA bundle, proxy and pip index settings go in. An image is
-# built again only when what goes into it has changed, so this may be run as often as wanted.
+# kfbox/busybox:1 and kfbox/python:3 on top of it, and, when asked for, the images of training jobs and of notebooks. The
+# host's CA bundle, proxy and pip index settings go in. An image is built again only when what goes into it has changed,
+# so this may be run as often as wanted.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 IMAGES=(base:1 busybox:1 python:3)
 # Asked for by name, or all of them as "trainers".
 TRAINERS=(science:1 tensorflow:2 torch:1)
+# Asked for by name, or all of them as "notebooks".
+NOTEBOOKS=(notebook:1 notebook-tensorflow:1)
 RELEASE=${KFBOX_DEBIAN_RELEASE:-bookworm}
 MIRROR=${KFBOX_DEBIAN_MIRROR:-}
 SECURITY_MIRROR=${KFBOX_DEBIAN_SECURITY_MIRROR:-}
@@ -18,11 +21,13 @@ BOX_NAMES=localhost,127.0.0.1,::1,.svc,.cluster.local,.kubeflow,ml-pipeline,mini
 
 usage() {
     cat <<'USAGE'
-Usage: images/build.sh [options] [trainers | science | tensorflow | torch]...
+Usage: images/build.sh [options] [trainers | science | tensorflow | torch |
+                                  notebooks | notebook | notebook-tensorflow]...
 
 Builds kfbox/base:1, kfbox/busybox:1 and kfbox/python:3 into the local Docker engine, each only if its inputs changed;
-and those of the training images that are named (tensorflow stands on science):
-  kfbox/science:1 (scikit-learn, XGBoost, JAX), kfbox/tensorflow:2, kfbox/torch:1 (PyTorch, Open MPI).
+and those of the others that are named, with what they stand on:
+  trainers   kfbox/science:1 (scikit-learn, XGBoost, JAX), kfbox/tensorflow:2, kfbox/torch:1 (PyTorch, Open MPI)
+  notebooks  kfbox/notebook:1 (JupyterLab, on science), kfbox/notebook-tensorflow:1
 
   --force           build even when nothing changed (takes the newest security updates)
   --pull            start from debian:RELEASE-slim of a container registry instead of debootstrap
@@ -167,6 +172,14 @@ build() {
     say "$step $image built in $((SECONDS - began)) s, $(size_of "$image")"
 }
 
+# Adds images to the list, each once.
+want() {
+    local image
+    for image in "$@"; do
+        [[ " ${IMAGES[*]} " == *" $image "* ]] || IMAGES+=("$image")
+    done
+}
+
 main() {
     while [ $# -gt 0 ]; do
         case $1 in
@@ -176,10 +189,13 @@ main() {
         --mirror) MIRROR=${2:?--mirror needs a URL}; shift ;;
         --log) LOG=${2:?--log needs a file}; shift ;;
         -h | --help) usage; exit 0 ;;
-        trainers) IMAGES+=("${TRAINERS[@]}") ;;
-        science) IMAGES+=(science:1) ;;
-        tensorflow) IMAGES+=(science:1 tensorflow:2) ;;
-        torch) IMAGES+=(torch:1) ;;
+        trainers) want "${TRAINERS[@]}" ;;
+        notebooks) want science:1 "${NOTEBOOKS[@]}" ;;
+        science) want science:1 ;;
+        tensorflow) want science:1 tensorflow:2 ;;
+        torch) want torch:1 ;;
+        notebook) want science:1 notebook:1 ;;
+        notebook-tensorflow) want science:1 notebook:1 notebook-tensorflow:1 ;;
         *) usage >&2; die "unknown option or image '$1'" ;;
         esac
         shift

@@ -64,6 +64,7 @@ engine() {
   say "images"
   local images=()
   if wants conformance; then images=(trainers); fi
+  if wants conformance || wants browser; then images+=(notebook); fi
   "$here/images/build.sh" "${images[@]}"
 }
 

@@ -43,6 +43,16 @@ pub fn default_rules() -> Vec<ImageRule> {
         "*/xgboost-runtime",
         "*/xgboost-runtime:*",
     ];
+    let notebook = [
+        "*/notebook-servers/jupyter",
+        "*/notebook-servers/jupyter:*",
+        "*/notebook-servers/jupyter-scipy*",
+        "*/jupyter/*-notebook",
+        "*/jupyter/*-notebook:*",
+        "jupyter/*-notebook",
+        "jupyter/*-notebook:*",
+    ];
+    let notebook_tensorflow = ["*/notebook-servers/jupyter-tensorflow*"];
     let rule = |image: &'static str| {
         move |p: &&str| ImageRule {
             pattern: (*p).into(),
@@ -57,6 +67,12 @@ pub fn default_rules() -> Vec<ImageRule> {
         .chain(tensorflow.iter().map(rule("kfbox/tensorflow:2")))
         .chain(torch.iter().map(rule("kfbox/torch:1")))
         .chain(science.iter().map(rule("kfbox/science:1")))
+        .chain(notebook.iter().map(rule("kfbox/notebook:1")))
+        .chain(
+            notebook_tensorflow
+                .iter()
+                .map(rule("kfbox/notebook-tensorflow:1")),
+        )
         .collect()
 }
 

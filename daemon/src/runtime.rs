@@ -7,7 +7,10 @@ use kfbox_store::{
     Code, Error, Object, Result,
     kinds::core::{DEFAULT_CONTAINER, PodStatus},
 };
-use kfbox_web::{DiskPart, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, Runtime, Session};
+use kfbox_web::{
+    DiskPart, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, ReadyImage, Room, Runtime,
+    Session, Share,
+};
 use tokio::net::TcpStream;
 
 use crate::reconcile::{Ctx, pod};
@@ -49,6 +52,29 @@ impl Runtime for Live {
             .map_err(|e| refused(e.to_string()))?;
         let _ = stream.set_nodelay(true);
         Ok(Box::new(stream))
+    }
+
+    async fn room(&self) -> Result<Room> {
+        let (total, free) = self.0.leases.capacity_and_free();
+        let disk = rustix::fs::statvfs(&self.0.data).map_err(Error::internal)?;
+        Ok(Room {
+            cpu: Share {
+                total: total.cpu,
+                free: free.cpu,
+            },
+            memory: Share {
+                total: total.memory,
+                free: free.memory,
+            },
+            disk: Share {
+                total: disk.f_blocks * disk.f_frsize,
+                free: disk.f_bavail * disk.f_frsize,
+            },
+        })
+    }
+
+    async fn ready_images(&self) -> Result<Vec<ReadyImage>> {
+        self.0.driver.ready_images().await
     }
 
     async fn disk_use(&self) -> Result<DiskUse> {

@@ -32,8 +32,9 @@ use crate::{
     node::{self, Machine},
     pipeline::Specs,
     reconcile::{
-        Ctx, access_key, backoff, batch, dataset, deployment, environment, gc, job, namespace, pod,
-        remote_bucket, run, schedule, scrub, service, statefulset, task, trainjob, volume,
+        Ctx, access_key, backoff, batch, dataset, deployment, environment, gc, job, namespace,
+        notebook, pod, remote_bucket, run, schedule, scrub, service, statefulset, task, trainjob,
+        volume,
     },
     runtime::Live,
 };
@@ -115,7 +116,8 @@ pub async fn serve(config: Config) -> Result<()> {
     let pods = Waker::new();
     let machine = tokio::task::spawn_blocking(move || Machine::look(capacity)).await?;
     node::report(&store, machine, false).await?;
-    let rooms = rooms(&ctx, &app, &pods);
+    let ui = format!("http://127.0.0.1:{port}");
+    let rooms = rooms(&ctx, &app, &pods, &ui);
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(follow_engine(ctx.clone(), machine, pods, stop.clone()));
     let doors = network::Doors {
@@ -145,7 +147,6 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(housekeeping(ctx.clone(), stop.clone()));
     let mut loops = tokio::spawn(controller::run(store.clone(), rooms));
 
-    let ui = format!("http://127.0.0.1:{port}");
     let endpoints = endpoints_file(&data);
     identity::write_whole(
         &endpoints,
@@ -196,7 +197,7 @@ fn context(e: &kfbox_store::Error) -> String {
         .unwrap_or_default()
 }
 
-fn rooms(ctx: &Ctx, app: &Arc<kfbox_web::App>, pods: &Waker) -> Vec<Room> {
+fn rooms(ctx: &Ctx, app: &Arc<kfbox_web::App>, pods: &Waker, ui: &str) -> Vec<Room> {
     let room = |reconciler: Arc<dyn controller::Reconciler>, waker: Waker, workers| Room {
         reconciler,
         waker,
@@ -240,6 +241,11 @@ fn rooms(ctx: &Ctx, app: &Arc<kfbox_web::App>, pods: &Waker) -> Vec<Room> {
             2,
         ),
         room(Arc::new(scrub::Scrubs(ctx.clone())), Waker::new(), 1),
+        room(
+            Arc::new(notebook::Notebooks::new(ctx.clone(), ui)),
+            Waker::new(),
+            8,
+        ),
         room(
             Arc::new(remote_bucket::RemoteBuckets(ctx.clone())),
             Waker::new(),
@@ -355,6 +361,7 @@ async fn follow_engine(
         match change {
             None => return,
             Some(Change::Pod(id)) => pods.wake(Ref::new(&POD, &id.namespace, &id.name)),
+            Some(Change::Oom(id)) => pod::out_of_memory(&ctx.store, &id).await,
             Some(Change::Down) => {}
             Some(Change::Up) => {
                 ctx.pool.forget();

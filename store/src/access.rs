@@ -33,6 +33,12 @@ fn digest(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
+/// Whether two texts are the same, without an early exit that would tell how much of them is.
+pub fn same(a: &str, b: &str) -> bool {
+    let differs = |acc, (a, b): (u8, u8)| acc | usize::from(a ^ b);
+    a.bytes().zip(b.bytes()).fold(a.len() ^ b.len(), differs) == 0
+}
+
 /// The name of the Token object that stands for a secret.
 pub fn token_name(secret: &str) -> String {
     format!("t-{}", &digest(secret)[..24])
@@ -76,23 +82,22 @@ fn check(secret: &str, record: Option<Object>, wanted: TokenUse) -> Result<Calle
     let record = record
         .ok_or_else(|| refused("unknown or revoked token: make a new one with `kfbox token`"))?;
     let spec: TokenSpec = record.spec()?;
-    // The lookup was by a prefix of the digest; compare the whole, without an early exit.
-    let ours = digest(secret);
-    let differs = ours
-        .bytes()
-        .zip(spec.sha256.bytes())
-        .fold(ours.len() ^ spec.sha256.len(), |acc, (a, b)| {
-            acc | usize::from(a ^ b)
-        });
-    if differs != 0 || spec.token_use != wanted {
+    // The lookup was by a prefix of the digest.
+    if !same(&digest(secret), &spec.sha256) || spec.token_use != wanted {
         return Err(refused(
             "unknown or revoked token: make a new one with `kfbox token`",
         ));
     }
+    caller(record, spec)
+}
+
+/// Whom a record stands for, while it has not expired.
+fn caller(record: Object, spec: TokenSpec) -> Result<Caller> {
     if let Some(expires) = &spec.expires {
         let at: jiff::Timestamp = expires.parse().map_err(Error::internal)?;
         if at < jiff::Timestamp::now() {
-            return Err(refused(
+            return Err(Error::new(
+                Code::Unauthenticated,
                 "this token has expired: make a new one with `kfbox token`",
             ));
         }
@@ -113,6 +118,21 @@ impl Store {
     pub async fn authenticate(&self, secret: &str, wanted: TokenUse) -> Result<Caller> {
         let record = self.get(&Ref::new(&TOKEN, "", &token_name(secret))).await?;
         check(secret, record, wanted)
+    }
+
+    /// Whose browser session this is, by the name of its Token. For who has proved otherwise that it is theirs.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when there is none (any more), or a storage error.
+    pub async fn session(&self, name: &str) -> Result<Caller> {
+        let over = || Error::new(Code::Unauthenticated, "the session has ended: log in again");
+        let record = self.get(&Ref::new(&TOKEN, "", name)).await?;
+        let record = record.ok_or_else(over)?;
+        let spec: TokenSpec = record.spec()?;
+        if spec.token_use != TokenUse::Session {
+            return Err(over());
+        }
+        caller(record, spec)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Code, Error, Object, Result, kinds};
+use crate::{Code, Error, Object, Result, Txn, kinds};
 
 /// A kind of object. One static per kind, listed by its room in [`kinds`]; what a room does not say comes from
 /// [`Kind::BASE`].
@@ -20,6 +20,8 @@ pub struct Kind {
     pub short: &'static [&'static str],
     /// Groups of kinds that kubectl asks for by one word, such as `all`.
     pub categories: &'static [&'static str],
+    /// The kind of the same objects as they are stored, when this is another version of it.
+    pub stored: Option<&'static Self>,
     /// Whether objects live in a namespace.
     pub namespaced: bool,
     /// What clients may do to objects of this kind through the Kubernetes-shaped API.
@@ -33,6 +35,8 @@ pub struct Kind {
     /// Fills in defaults before an object is checked and written, so that readers find them. Pure, and run
     /// again it changes nothing.
     pub prepare: fn(&mut Object) -> Result<()>,
+    /// Fills in what other objects have to say of a new one. Pure but for what it reads.
+    pub admit: fn(&Txn<'_>, &mut Object) -> Result<()>,
     /// Fields that a client cannot change once the object is there: JSON pointers, and upstream's words for it.
     pub fixed: &'static [(&'static str, &'static str)],
     /// Checks desired state beyond what the envelope checks. Pure: no store, no I/O.
@@ -121,12 +125,14 @@ impl Kind {
         plural: "",
         short: &[],
         categories: &[],
+        stored: None,
         namespaced: true,
         verbs: Verbs::Read,
         scale: None,
         builtin: false,
         schema: None,
         prepare: |_| Ok(()),
+        admit: |_, _| Ok(()),
         fixed: &[],
         validate: |_| Ok(()),
         columns: &[],
@@ -145,6 +151,11 @@ impl Kind {
     /// The kind with this group, version and plural, as URLs name it.
     pub fn at(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
         Self::all().find(|k| k.plural == plural && k.group == group && k.version == version)
+    }
+
+    /// The kind of its objects as they are stored.
+    pub fn home(&'static self) -> &'static Self {
+        self.stored.unwrap_or(self)
     }
 
     /// `group/version`, or the bare version for the core group.

@@ -24,7 +24,7 @@ mod selector;
 pub mod track;
 mod write;
 
-pub use access::{Caller, Minted, mint_token, token_name};
+pub use access::{Caller, Minted, mint_token, same, token_name};
 pub use db::{FORMAT, MIN_FORMAT};
 pub use error::{Code, Error, Result};
 pub use kind::{Cell, Column, Kind, Scale, Verbs};

@@ -489,6 +489,7 @@ impl<'a> Txn<'a> {
         meta.deletion_timestamp = None;
         // An object without uid is a new one: kinds that start with a state of their own give it here.
         (kind.prepare)(&mut object)?;
+        (kind.admit)(self, &mut object)?;
         let meta = &mut object.metadata;
         meta.uid = uuid::Uuid::new_v4().to_string();
         meta.generation = 1;

@@ -5,7 +5,7 @@ for (const scheme of ['light', 'dark'] as const) {
   test(`all pages pass axe in ${scheme}`, async ({ user }) => {
     test.setTimeout(240_000);
     await user.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
-    for (const [path, heading] of [['/', 'Home'], ['/pipelines', 'Pipelines'], ['/runs', 'Runs'], ['/experiments', 'Experiments'], ['/buckets', 'Buckets'], ['/keys', 'Access keys'], ['/tracking', 'Tracking'], ['/models', 'Models'], ['/docs', 'Docs'], ['/runs/new', 'Start a run'], ['/nowhere', 'No such page']] as const) {
+    for (const [path, heading] of [['/', 'Home'], ['/pipelines', 'Pipelines'], ['/runs', 'Runs'], ['/experiments', 'Experiments'], ['/notebooks', 'Notebooks'], ['/notebooks/new', 'New notebook'], ['/buckets', 'Buckets'], ['/keys', 'Access keys'], ['/tracking', 'Tracking'], ['/models', 'Models'], ['/docs', 'Docs'], ['/runs/new', 'Start a run'], ['/nowhere', 'No such page']] as const) {
       await user.goto(path);
       await expect(user.getByRole('heading', { level: 1, name: heading })).toBeVisible();
       await expect(user.getByText(/^Loading/)).toHaveCount(0);

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use crate::{
     App,
     error::{Dialect, Plain},
-    kfp, mlflow, registry, s3, ui,
+    gateway, kfp, mlflow, registry, s3, ui,
 };
 
 const COOKIE: &str = "kfbox_session";
@@ -120,11 +120,14 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
             "this box does not answer to that Host: use http://127.0.0.1 or http://localhost, or add the name to the box's hosts",
         );
     }
+    let pages = request.extensions().get::<BearerOnly>().is_none();
+    if pages && let Some(label) = gateway::label(&authority) {
+        return gateway::serve_own(app, request, &authority, label).await;
+    }
     let (method, path) = (request.method().clone(), request.uri().path());
     if method == Method::GET && kfp::is_health(path) {
         return kfp::health(app);
     }
-    let pages = request.extensions().get::<BearerOnly>().is_none();
     if pages && ui::wants(&method, request.uri()) {
         return ui::file(request.uri(), request.headers());
     }
@@ -140,9 +143,10 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
         }
         return login(app, request).await;
     }
-    let caller = if let Some(token) = bearer(request.headers()) {
+    let caller = if let Some(token) = bearer(request.headers()).or_else(|| gateway::token(&request))
+    {
         app.store.authenticate(token, TokenUse::Api).await
-    } else if let Some(session) = cookie(request.headers()).filter(|_| pages) {
+    } else if let Some(session) = cookie(request.headers(), COOKIE).filter(|_| pages) {
         if !from_own_page(&method, request.headers(), &authority) {
             return refuse(
                 Code::Forbidden,
@@ -150,6 +154,8 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
             );
         }
         app.store.authenticate(session, TokenUse::Session).await
+    } else if let Some(login) = gateway::to_login(&request).filter(|_| pages) {
+        return login;
     } else {
         let mut response = refuse(
             Code::Unauthenticated,
@@ -171,6 +177,7 @@ async fn admit(app: &Arc<App>, mut request: Request, next: Next, dialect: Dialec
                 let namespace = s3::namespace(path)
                     .or_else(|| mlflow::namespace(path, request.headers()))
                     .or_else(|| registry::namespace(path))
+                    .or_else(|| gateway::namespace(path))
                     .unwrap_or(&app.config.namespace);
                 if !scope.namespaces.iter().any(|n| n == namespace)
                     || (scope.role == Role::View && !reads)
@@ -224,7 +231,7 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether the browser says that this comes from the box's own pages.
-fn from_own_page(method: &Method, headers: &HeaderMap, authority: &str) -> bool {
+pub(crate) fn from_own_page(method: &Method, headers: &HeaderMap, authority: &str) -> bool {
     let site = text(headers, "sec-fetch-site");
     let same_site = site.map(|s| s == "same-origin" || s == "none");
     let same_origin = origin(headers).map(|o| o == authority);
@@ -249,14 +256,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE)
+        .find(|(name, _)| *name == wanted)
         .map(|(_, value)| value)
 }
 

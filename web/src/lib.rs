@@ -12,6 +12,8 @@ mod body;
 mod caller;
 mod config;
 mod error;
+mod forward;
+mod gateway;
 pub mod kfp;
 mod kube;
 mod lineage;
@@ -48,8 +50,8 @@ pub use config::{Config, Hosts};
 pub use kfp::StartRun;
 pub use metrics::Metrics;
 pub use runtime::{
-    Control, DiskPart, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, Output, Runtime,
-    Session,
+    Control, DiskPart, DiskUse, Duplex, ExecOptions, LogOptions, LogStream, Output, ReadyImage,
+    Room, Runtime, Session, Share,
 };
 pub use s3::s3_router;
 pub use serve::{Closing, serve};
@@ -73,6 +75,8 @@ pub struct App {
     /// What `/metrics` shows; the daemon registers its own here too.
     pub metrics: Metrics,
     s3: S3Service,
+    keys: Arc<Keyring>,
+    tickets: gateway::Tickets,
     brake: caller::Brake,
     kube: OnceLock<Router>,
     index: kfp::Index,
@@ -91,7 +95,9 @@ impl App {
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
-            s3: service(blobs.clone(), keys),
+            s3: service(blobs.clone(), keys.clone()),
+            keys,
+            tickets: gateway::Tickets::default(),
             tracking: blobs.tracking(),
             blobs,
             runtime,
@@ -118,6 +124,7 @@ fn routes() -> Routes {
         ("/s3/{namespace}/".into(), any(s3::behind_login)),
         ("/s3/{namespace}/{*object}".into(), any(s3::behind_login)),
     ];
+    routes.extend(gateway::routes());
     routes.extend(kfp::routes());
     routes.extend(mlflow::routes());
     routes.extend(registry::routes());

@@ -110,6 +110,42 @@ pub struct DiskPart {
     pub bytes: u64,
 }
 
+/// How much there is of something, and how much of it nobody has asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Share<T> {
+    /// What Pods can have.
+    pub total: T,
+    /// What no Pod has asked for.
+    pub free: T,
+}
+
+/// What the box has for Pods.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Room {
+    /// CPUs.
+    pub cpu: Share<f64>,
+    /// Bytes of memory.
+    pub memory: Share<u64>,
+    /// Bytes of the file system with the data folder; free = not written.
+    pub disk: Share<u64>,
+}
+
+/// An image on the box that says what it is for, by the label `kfbox.dev/use`.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct ReadyImage {
+    /// Its name, with tag.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// A sentence on what is in it.
+    pub about: String,
+    /// What it is for, such as `notebook`.
+    #[serde(rename = "use")]
+    pub purpose: String,
+    /// Bytes of its layers.
+    pub size: u64,
+}
+
 /// What the daemon offers to the sockets. It reads the world and never changes it.
 #[async_trait]
 pub trait Runtime: Send + Sync {
@@ -129,6 +165,16 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// `Invalid` when the pod has no address, `Unavailable` when nobody listens there.
     async fn connect(&self, pod: &Object, port: u16) -> Result<Box<dyn Duplex>>;
+    /// What the box has for Pods, and what of it is free.
+    ///
+    /// # Errors
+    /// When the file system cannot be asked.
+    async fn room(&self) -> Result<Room>;
+    /// Images on the box that say what they are for.
+    ///
+    /// # Errors
+    /// `Unavailable` without an engine.
+    async fn ready_images(&self) -> Result<Vec<ReadyImage>>;
     /// What fills the disk. Walks the data folder, which takes a while.
     ///
     /// # Errors

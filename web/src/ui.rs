@@ -27,6 +27,7 @@ const API: &[&str] = &[
     "metrics",
     "mlflow",
     "model-registry",
+    "notebook",
     "openapi",
     "pipeline",
     "s3",

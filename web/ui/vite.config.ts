@@ -3,7 +3,7 @@ import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
 
 const box = process.env.KFBOX_URL ?? 'http://127.0.0.1:8080';
-const proxied = ['/apis', '/api', '/auth', '/artifacts', '/healthz', '/mlflow', '/pipeline/', '/s3/'];
+const proxied = ['/apis', '/api', '/auth', '/artifacts', '/healthz', '/mlflow', '/notebook/', '/pipeline/', '/s3/'];
 
 export default defineConfig({
   plugins: [react()],

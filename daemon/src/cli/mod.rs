@@ -5,6 +5,7 @@ mod client;
 mod data;
 mod doctor;
 mod kubeconfig;
+mod notebook;
 mod output;
 mod run;
 mod s3;
@@ -85,6 +86,8 @@ enum Command {
     Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Make, list or revoke keys to the S3 endpoint
     S3(s3::S3Args),
+    /// Notebooks: make, list, start, stop and delete servers to work in
+    Notebook(notebook::NotebookArgs),
     /// Data sets with versions: commit what a bucket's folder holds, tag it, compare it
     Data(data::DataArgs),
     /// Start a run of a compiled pipeline (.yaml or .json)
@@ -146,6 +149,7 @@ impl Cli {
             Command::Status(connection) => output::status(&connection),
             Command::Doctor(connection) => doctor::doctor(&connection),
             Command::S3(args) => args.run(),
+            Command::Notebook(args) => args.run(),
             Command::Data(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Kubeconfig(args) => args.run(),

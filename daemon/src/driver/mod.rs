@@ -12,10 +12,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use kfbox_store::{Code, Error, Result};
-use kfbox_web::{ExecOptions, Session};
+use kfbox_web::{ExecOptions, ReadyImage, Session};
 
 /// Label on everything a box makes in the engine: the box's id. Boxes never touch each other's workloads.
 pub const BOX_LABEL: &str = "kfbox.dev/box";
+/// Label on images that say what they are for, such as `notebook`.
+pub const USE_LABEL: &str = "kfbox.dev/use";
 /// Labels that lead from a container back to its Pod.
 pub const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
 /// See [`NAMESPACE_LABEL`].
@@ -203,6 +205,8 @@ pub struct Network {
 pub enum Change {
     /// Something happened to this Pod's container.
     Pod(PodId),
+    /// The kernel killed a process in one of this Pod's containers, for its memory limit. The container may go on.
+    Oom(PodId),
     /// The engine does not answer.
     Down,
     /// The engine answers again: everything may have changed.
@@ -261,6 +265,8 @@ pub trait Driver: Send + Sync {
     async fn commit(&self, name: &str, image: &str) -> Result<()>;
     /// Names of the images of this repository.
     async fn images(&self, repository: &str) -> Result<Vec<String>>;
+    /// Images that say what they are for, by their labels.
+    async fn ready_images(&self) -> Result<Vec<ReadyImage>>;
     /// Removes an image that no container uses. One that is gone already is no error.
     async fn remove_image(&self, name: &str) -> Result<()>;
     /// A namespace's network, made when missing. Remembered until a container cannot be made in it.

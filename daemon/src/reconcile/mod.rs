@@ -11,6 +11,7 @@ pub mod environment;
 pub mod gc;
 pub mod job;
 pub mod namespace;
+pub mod notebook;
 pub mod pod;
 pub mod remote_bucket;
 pub mod run;

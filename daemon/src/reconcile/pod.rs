@@ -31,8 +31,11 @@ use std::{
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PodSpec;
 use kfbox_store::{
-    Code, Error, Event, EventType, Kind, Object, Ref, Result,
-    kinds::core::{COMMIT_IMAGE, POD, POD_FINALIZER, POOLED, PodStatus, READY_AT, SANDBOX, STOP},
+    Code, Error, Event, EventType, Kind, Object, Ref, Result, Store,
+    kinds::core::{
+        COMMIT_IMAGE, OOM_AT, POD, POD_FINALIZER, POOLED, PodStatus, READY_AT, SANDBOX, STOP,
+        reason,
+    },
     now,
 };
 use tokio::sync::OwnedMutexGuard;
@@ -50,7 +53,8 @@ use self::{
 use super::Ctx;
 use crate::{
     controller::{Action, Reconciler, Waker},
-    events,
+    driver::PodId,
+    events::{self, Level},
 };
 
 /// Between the end of a Pod and the removal of its containers: the engine's time belongs to the next Pod's start.
@@ -341,3 +345,27 @@ pub fn new_pod(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+
+/// Notes on a Pod that a process in it was killed for its memory limit: whoever works in it should know why a kernel is
+/// gone. Lost without harm when it cannot be written.
+pub async fn out_of_memory(store: &Store, id: &PodId) {
+    let at = Ref::new(&POD, &id.namespace, &id.name);
+    let uid = id.uid.clone();
+    let noted = store.modify(&at, move |pod| {
+        if pod.metadata.uid == uid {
+            let annotations = &mut pod.metadata.annotations;
+            annotations.insert(OOM_AT.into(), now());
+        }
+        Ok(())
+    });
+    match noted.await {
+        Ok(pod) if pod.metadata.uid == id.uid => {
+            let text = "a process in it went past the memory limit and was killed";
+            events::record(store, &pod, Level::Warning, reason::OOM, text).await;
+        }
+        Err(e) if e.code != Code::NotFound => {
+            tracing::warn!(context = e.context, pod = %at, "an end for lack of memory was not noted: {e}");
+        }
+        _ => {}
+    }
+}

@@ -83,6 +83,17 @@ impl Leases {
         Ok(true)
     }
 
+    /// What there is, and what nobody has asked for.
+    pub fn capacity_and_free(&self) -> (Lease, Lease) {
+        let mut held = Held::default();
+        self.pods().values().for_each(|e| held.add(e.lease));
+        let free = Lease {
+            cpu: (self.capacity.cpu - held.lease.cpu).max(0.0),
+            memory: self.capacity.memory.saturating_sub(held.lease.memory),
+        };
+        (self.capacity, free)
+    }
+
     /// Frees the share of a Pod that was not stored after all.
     pub fn give_back(&self, namespace: &str, name: &str) {
         self.pods().remove(&(namespace.to_owned(), name.to_owned()));

@@ -14,6 +14,8 @@ pub const DEFAULT_NAMESPACE: &str = "kubeflow";
 pub const POD_FINALIZER: &str = "kfbox.dev/container";
 /// On a Pod: when its work became ready to run (RFC 3339 with microseconds); the box measures its own overhead from it.
 pub const READY_AT: &str = "kfbox.dev/ready-at";
+/// On a Pod: when a process in it was last killed for the memory limit (RFC 3339); its container may have gone on.
+pub const OOM_AT: &str = "kfbox.dev/oom-at";
 /// On a Pod: when it succeeds, its file system is kept as an image of this name.
 pub const COMMIT_IMAGE: &str = "kfbox.dev/commit-image";
 /// On a Pod: its containers must be stopped; the value says why in a sentence.
@@ -55,6 +57,7 @@ pub static POD: Kind = Kind {
     builtin: true,
     schema: Some(|| schemars::schema_for!(k8s_openapi::api::core::v1::Pod)),
     prepare: prepare_pod,
+    admit: super::pod_default::admit,
     validate: check_pod,
     columns: &[
         Column::of("Ready", ready),

@@ -6,8 +6,10 @@ pub mod core;
 pub mod dataset;
 pub mod environment;
 pub mod ir;
+pub mod notebook;
 pub mod pipeline;
 pub mod pod_check;
+pub mod pod_default;
 pub mod pod_fields;
 pub mod registry;
 pub mod service;
@@ -53,4 +55,6 @@ pub(crate) const ROOMS: &[&[&Kind]] = &[
     storage::KINDS,
     registry::KINDS,
     dataset::KINDS,
+    notebook::KINDS,
+    pod_default::KINDS,
 ];

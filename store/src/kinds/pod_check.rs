@@ -207,9 +207,13 @@ pub fn check_user_spec(spec: &PodSpec, at: &str) -> Result<()> {
 /// # Errors
 /// `Forbidden` or `Invalid`, naming the field.
 pub fn check_user_pod(pod: &Object) -> Result<()> {
-    if let Some(key) = [super::core::COMMIT_IMAGE, super::core::READY_AT]
-        .into_iter()
-        .find(|k| pod.metadata.annotations.contains_key(*k))
+    if let Some(key) = [
+        super::core::COMMIT_IMAGE,
+        super::core::READY_AT,
+        super::core::OOM_AT,
+    ]
+    .into_iter()
+    .find(|k| pod.metadata.annotations.contains_key(*k))
     {
         return Err(Error::new(
             Code::Forbidden,

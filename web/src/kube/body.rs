@@ -122,17 +122,19 @@ pub(super) fn object(kind: &'static Kind, mut value: Value) -> Result<Object, Er
     let Some(map) = value.as_object_mut() else {
         return Err(Error::invalid("the body must be an object"));
     };
-    for (field, wanted) in [
-        ("apiVersion", kind.api_version()),
-        ("kind", kind.kind.into()),
+    let stored = kind.home().api_version();
+    for (field, wanted, stored) in [
+        ("apiVersion", kind.api_version(), stored.as_str()),
+        ("kind", kind.kind.into(), kind.kind),
     ] {
         let given = map.get(field).and_then(Value::as_str).unwrap_or_default();
-        if !given.is_empty() && given != wanted {
+        // A patch was made to an object as it is stored.
+        if !given.is_empty() && given != wanted && given != stored {
             return Err(Error::invalid(format!(
                 "the {field} in the data ({given}) does not match the expected {field} ({wanted})"
             )));
         }
-        map.insert(field.into(), wanted.into());
+        map.insert(field.into(), stored.into());
     }
     // Clients send these as null or empty; neither is theirs to say.
     if let Some(meta) = map.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -104,7 +104,7 @@ pub(super) async fn one(app: &Shared, at: Ref, request: Request) -> Result<Respo
     let gone = transact(app, options.dry_run, move |txn| options.run(txn, &r)).await?;
     if gone.deleting() {
         // It goes when its finalizers have been dealt with; clients poll.
-        return Ok(answer(StatusCode::OK, gone, &[]));
+        return Ok(answer(StatusCode::OK, at.kind, gone, &[]));
     }
     Ok(Json(json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",

@@ -54,6 +54,8 @@ pub(crate) fn routes() -> Routes {
         (dataset::PATH.into(), get(dataset::diff)),
         (crate::lineage::PATH.into(), get(crate::lineage::graph)),
         (crate::lineage::EVENTS.into(), get(crate::lineage::events)),
+        (storage::ROOM.into(), get(storage::room)),
+        (storage::IMAGES.into(), get(storage::images)),
         (storage::PATH.into(), get(storage::report)),
         (storage::QUOTA.into(), put(storage::set_quota)),
         ("/version".into(), get(version)),
@@ -363,8 +365,11 @@ fn is_token(kind: &Kind) -> bool {
     kind.resource() == TOKEN.resource()
 }
 
-/// What a client may see of an object: a token's digest stays inside.
-fn shown(mut object: Object) -> Object {
+/// What a client may see of an object, in the version that it asked for: a token's digest stays inside.
+fn shown(kind: &'static Kind, mut object: Object) -> Object {
+    if kind.stored.is_some() {
+        object.api_version = kind.api_version();
+    }
     if object.kind == TOKEN.kind
         && object.api_version == TOKEN.api_version()
         && let Some(spec) = object.body.get_mut("spec").and_then(|s| s.as_object_mut())

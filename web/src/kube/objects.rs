@@ -51,7 +51,7 @@ pub(super) async fn list(
         let (list, _) = page.await?;
         // What changes between two kinds' lists comes again as an event: the first one's version counts.
         version.get_or_insert(list.version);
-        items.extend(list.items.into_iter().map(shown));
+        items.extend(list.items.into_iter().map(|o| shown(kind, o)));
     }
     let version = version.unwrap_or_else(|| app.store.version());
     Ok(Json(json!({

@@ -5,13 +5,10 @@
 //! cookies, and its Pod never sees the credentials of who asks.
 
 use axum::{
-    body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header, uri::PathAndQuery},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery},
+    response::Response,
 };
-use futures::StreamExt;
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{PodSpec, ServiceSpec};
 use kfbox_store::{
     Caller, Code, Error, Kind, Object, Ref, Selector,
@@ -24,20 +21,12 @@ use rand::seq::SliceRandom;
 use tower::ServiceExt;
 
 use super::{Ask, Shared, check_access};
-use crate::{AsIs, Closing, Duplex, error::kube_failed, kube_router};
-
-/// Pages of a Pod may run their own scripts, without the box's origin.
-const CSP: &str = "sandbox allow-scripts allow-forms allow-popups allow-downloads";
-/// What belongs to one connection, and not to what is carried over it.
-const HOP: &[header::HeaderName] = &[
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-];
+use crate::{
+    Duplex,
+    error::kube_failed,
+    forward::{SANDBOX, forward},
+    kube_router,
+};
 
 /// An address below `proxy`.
 #[derive(Debug, PartialEq)]
@@ -171,53 +160,16 @@ async fn pass(
     let prefix = path[..path.len() - place.rest.len()]
         .trim_end_matches('/')
         .to_string();
-    let uri = target(place.rest, request.uri().query())?;
-    let closing = Closing::of(request.extensions());
-    let client = request
-        .headers()
-        .contains_key(header::UPGRADE)
-        .then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
-    let mut onward = Request::new(body);
-    *onward.method_mut() = parts.method;
-    *onward.uri_mut() = uri;
-    *onward.headers_mut() = onward_headers(parts.headers, &host)?;
-
-    let broken = |e: hyper::Error| {
-        let message = format!("{}: no answer from {host}: {e}", place.id);
-        Error::new(Code::Unavailable, message)
-    };
-    let io = TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-        .await
-        .map_err(broken)?;
-    tokio::spawn(connection.with_upgrades());
-    let mut response = sender.send_request(onward).await.map_err(broken)?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(client) = client
-    {
-        let server = hyper::upgrade::on(&mut response);
-        tokio::spawn(async move {
-            let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
-                return;
-            };
-            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-            tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                () = closing.0.cancelled() => {}
-            }
-        });
-        let (mut parts, _) = response.into_parts();
-        parts.headers.remove(header::SET_COOKIE);
-        return Ok(Response::from_parts(parts, Body::empty()));
+    *request.uri_mut() = target(place.rest, request.uri().query())?;
+    onward_headers(request.headers_mut(), &host)?;
+    let who = format!("{} at {host}", place.id);
+    let mut response = forward(stream, request, &who).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().remove(header::SET_COOKIE);
+    } else {
+        backward_headers(response.headers_mut(), &host, &prefix);
     }
-    let (mut parts, body) = response.into_parts();
-    backward_headers(&mut parts.headers, &host, &prefix);
-    parts.version = Version::HTTP_11;
-    parts.extensions.insert(AsIs);
-    let pieces = Body::new(body).into_data_stream();
-    let body = Body::from_stream(pieces.take_until(closing.0.cancelled_owned()));
-    Ok(Response::from_parts(parts, body).into_response())
+    Ok(response)
 }
 
 /// A connection to one of the Pods behind a Service, and what is asked there.
@@ -298,45 +250,20 @@ fn host(pod: &Object, port: u16) -> String {
     format!("{}:{port}", status.pod_ip.unwrap_or_default())
 }
 
-/// Takes out what belongs to the connection.
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    for name in named {
-        headers.remove(name.as_str());
-    }
-    for name in HOP {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-}
-
-fn onward_headers(mut headers: HeaderMap, host: &str) -> Result<HeaderMap, Error> {
-    let upgrade = headers.get(header::UPGRADE).cloned();
-    strip(&mut headers);
+fn onward_headers(headers: &mut HeaderMap, host: &str) -> Result<(), Error> {
     // Who asks is the box's to know.
     headers.remove(header::AUTHORIZATION);
     headers.remove(header::COOKIE);
     let host = HeaderValue::from_str(host).map_err(Error::internal)?;
     headers.insert(header::HOST, host);
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, upgrade);
-    }
-    Ok(headers)
+    Ok(())
 }
 
 fn backward_headers(headers: &mut HeaderMap, host: &str, prefix: &str) {
-    strip(headers);
     headers.remove(header::SET_COOKIE);
     headers.append(
         header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(CSP),
+        HeaderValue::from_static(SANDBOX),
     );
     // A redirect within the Pod stays behind the proxy.
     let location = headers.get(header::LOCATION).and_then(|v| v.to_str().ok());
@@ -389,15 +316,12 @@ mod tests {
         for (name, value) in [
             ("authorization", "Bearer t"),
             ("cookie", "kfbox_session=s"),
-            ("connection", "keep-alive, x-hop"),
-            ("x-hop", "1"),
-            ("te", "trailers"),
             ("accept", "*/*"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let onward = onward_headers(headers, "10.0.0.2:80").unwrap();
-        let mut names: Vec<_> = onward.keys().map(|k| k.as_str()).collect();
+        onward_headers(&mut headers, "10.0.0.2:80").unwrap();
+        let mut names: Vec<_> = headers.keys().map(|k| k.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "host"]);
         for (to, wanted) in [

@@ -25,7 +25,7 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Error> {
     let form = Form::of(&request, &query(&request)?)?;
-    let object = shown(app.store.fetch(&Ref::new(kind, ns, name)).await?);
+    let object = shown(kind, app.store.fetch(&Ref::new(kind, ns, name)).await?);
     Ok(match form {
         Form::Objects => Json(object).into_response(),
         Form::Table(include) => {
@@ -89,7 +89,8 @@ pub(super) async fn list(
         let bytes = serde_json::to_vec(&next).map_err(Error::internal)?;
         metadata["continue"] = json!(URL_SAFE_NO_PAD.encode(bytes));
     }
-    let items: Vec<_> = list.items.into_iter().map(shown).collect();
+    let items = list.items.into_iter();
+    let items: Vec<_> = items.map(|o| shown(kind, o)).collect();
     if let Form::Table(include) = form {
         return Ok(Json(table(kind, &items, include, true, metadata)).into_response());
     }

@@ -1,4 +1,4 @@
-//! What fills the disk, and how much a bucket may hold.
+//! What the box has: what is free for Pods, images that are ready, what fills the disk, how much a bucket may hold.
 
 use axum::{
     Extension, Json,
@@ -8,13 +8,28 @@ use kfbox_store::{Caller, Code, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::Kube;
+use crate::{Room, error::Kube};
 
 /// What fills the disk: the whole of it for who administers the box, its buckets for who has a namespace.
 pub(super) const PATH: &str = "/apis/kfbox.dev/v1alpha1/storage";
 /// `PUT {"bytes": 1000000}`; 0 = no limit.
 pub(super) const QUOTA: &str =
     "/apis/kfbox.dev/v1alpha1/namespaces/{namespace}/buckets/{name}/quota";
+
+/// What Pods can have of the box, and what of it is free.
+pub(super) const ROOM: &str = "/apis/kfbox.dev/v1alpha1/room";
+/// Images on the box that say what they are for.
+pub(super) const IMAGES: &str = "/apis/kfbox.dev/v1alpha1/images";
+
+pub(super) async fn room(State(app): crate::State) -> Result<Json<Room>, Kube> {
+    Ok(Json(app.runtime.room().await?))
+}
+
+pub(super) async fn images(State(app): crate::State) -> Result<Json<Value>, Kube> {
+    let mut items = app.runtime.ready_images().await?;
+    items.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(json!({"items": items})))
+}
 
 pub(super) async fn report(
     State(app): crate::State,

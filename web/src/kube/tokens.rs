@@ -73,7 +73,7 @@ pub(super) async fn create(app: &Shared, request: Request) -> Result<Response, E
         wanted.scope,
         &wanted.note,
     )?;
-    let mut object = shown(app.store.create(minted.object).await?);
+    let mut object = shown(&TOKEN, app.store.create(minted.object).await?);
     object.set("status", &json!({"token": minted.secret}))?;
     Ok((StatusCode::CREATED, Json(object)).into_response())
 }

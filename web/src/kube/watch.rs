@@ -123,7 +123,7 @@ struct Watcher {
 impl Watcher {
     /// One line of the stream: the object, or a table of one row.
     fn object(&self, kind: &'static Kind, lines: &mut Vec<u8>, word: &str, object: Object) {
-        let object = shown(object);
+        let object = shown(kind, object);
         match self.form {
             Form::Objects => push(lines, word, &object),
             Form::Table(include) => {
@@ -227,8 +227,9 @@ impl Watcher {
 
     fn line(&self, event: &Arc<Event>, lines: &mut Vec<u8>) {
         let object = &event.object;
-        let ours =
-            |k: &&&'static Kind| object.kind == k.kind && object.api_version == k.api_version();
+        let ours = |k: &&&'static Kind| {
+            object.kind == k.kind && object.api_version == k.home().api_version()
+        };
         let Some(kind) = self.kinds.iter().find(ours) else {
             return;
         };

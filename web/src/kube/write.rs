@@ -33,8 +33,13 @@ pub(super) enum Part {
     Status,
 }
 
-pub(super) fn answer(status: StatusCode, object: Object, warnings: &[String]) -> Response {
-    let mut response = (status, Json(shown(object))).into_response();
+pub(super) fn answer(
+    status: StatusCode,
+    kind: &'static Kind,
+    object: Object,
+    warnings: &[String],
+) -> Response {
+    let mut response = (status, Json(shown(kind, object))).into_response();
     for warning in warnings {
         // RFC 7234's Warning header, the form that clients print: code, agent, quoted text.
         let text: String = warning
@@ -120,7 +125,7 @@ async fn create_object(
         txn.create(object)
     })
     .await?;
-    Ok(answer(StatusCode::CREATED, made, &warnings))
+    Ok(answer(StatusCode::CREATED, kind, made, &warnings))
 }
 
 /// Puts an object into the namespace of its address.
@@ -157,9 +162,10 @@ pub(super) async fn update(
 ) -> Result<Response, Error> {
     let body = body::read(app, request).await?;
     let (object, warnings) = named(&at, body.value()?, part, body.options.validation)?;
+    let kind = at.kind;
     let write = move |txn: &mut Txn<'_>| replace(txn, &at, object, part);
     let written = transact(app, body.options.dry_run, write).await?;
-    Ok(answer(StatusCode::OK, written, &warnings))
+    Ok(answer(StatusCode::OK, kind, written, &warnings))
 }
 
 /// The object that a client means for this address, and what to warn it of.
@@ -259,7 +265,7 @@ pub(super) async fn trainer_status(
         .store
         .modify(&at, move |job| set_trainer_status(job, &said))
         .await?;
-    Ok(answer(StatusCode::OK, job, &[]))
+    Ok(answer(StatusCode::OK, at.kind, job, &[]))
 }
 
 /// PATCH to an object's address.
@@ -270,7 +276,8 @@ pub(super) async fn patch(
     request: Request,
 ) -> Result<Response, Error> {
     let body = body::read(app, request).await?;
-    let patch = Patch::parse(at.kind, &body)?;
+    let kind = at.kind;
+    let patch = Patch::parse(kind, &body)?;
     let applies = matches!(patch, Patch::Apply(..));
     let validation = body.options.validation;
     let (made, object, warnings) = transact(app, body.options.dry_run, move |txn| {
@@ -298,7 +305,7 @@ pub(super) async fn patch(
     } else {
         StatusCode::OK
     };
-    Ok(answer(status, object, &warnings))
+    Ok(answer(status, kind, object, &warnings))
 }
 
 fn patched_object(

@@ -47,6 +47,14 @@ impl Runtime for Echo {
         Err(Error::invalid("nothing runs here"))
     }
 
+    async fn room(&self) -> Result<kfbox_web::Room> {
+        Ok(kfbox_web::Room::default())
+    }
+
+    async fn ready_images(&self) -> Result<Vec<kfbox_web::ReadyImage>> {
+        Ok(Vec::new())
+    }
+
     async fn disk_use(&self) -> Result<DiskUse> {
         Ok(DiskUse::default())
     }

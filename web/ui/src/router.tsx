@@ -126,6 +126,24 @@ const job = createRoute({
   validateSearch: (search: Search) => optional({ tab: text(search.tab), pod: text(search.pod), edit: search.edit === true || undefined }),
   component: lazyRouteComponent(patient(() => import('./pages/JobPage')), 'JobPage'),
 });
+const notebooks = createRoute({
+  getParentRoute: () => app,
+  path: '/notebooks',
+  validateSearch: (search: Search) => optional({ ...list(search), ns: text(search.ns), state: text(search.state) }),
+  component: lazyRouteComponent(patient(() => import('./pages/Notebooks')), 'Notebooks'),
+});
+const newNotebook = createRoute({
+  getParentRoute: () => app,
+  path: '/notebooks/new',
+  validateSearch: (search: Search) => optional({ ns: text(search.ns) }),
+  component: lazyRouteComponent(patient(() => import('./pages/NewNotebook')), 'NewNotebook'),
+});
+const notebook = createRoute({
+  getParentRoute: () => app,
+  path: '/notebooks/$ns/$name',
+  validateSearch: (search: Search) => optional({ tab: text(search.tab), edit: search.edit === true || undefined }),
+  component: lazyRouteComponent(patient(() => import('./pages/NotebookPage')), 'NotebookPage'),
+});
 const volumes = createRoute({
   getParentRoute: () => app,
   path: '/volumes',
@@ -219,7 +237,7 @@ const docs = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, volumes, buckets, bucket, keys, storage, lineage, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
+    app.addChildren([home, pipelines, pipeline, runs, newRun, run, experiments, experiment, jobs, newJob, job, notebooks, newNotebook, notebook, volumes, buckets, bucket, keys, storage, lineage, datasets, dataset, tracking, trackedExperiment, trackedRun, compareRuns, models, model, docs]),
   ]),
   defaultPreload: 'intent',
   defaultPendingMs: 300,

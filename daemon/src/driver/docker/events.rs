@@ -170,7 +170,13 @@ async fn pump(
         }
         let actor = event.actor.unwrap_or_default();
         match event.action.as_deref() {
-            Some("oom") => witness.out_of_memory(&actor.id.unwrap_or_default()),
+            Some("oom") => {
+                witness.out_of_memory(&actor.id.unwrap_or_default());
+                let pod = pod_of(&actor.attributes.unwrap_or_default());
+                if tx.send(Change::Oom(pod)).await.is_err() {
+                    return;
+                }
+            }
             Some("kill") => witness.signalled(&actor.id.unwrap_or_default()),
             Some("die" | "start" | "destroy") => {
                 let pod = pod_of(&actor.attributes.unwrap_or_default());

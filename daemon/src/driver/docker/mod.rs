@@ -31,13 +31,13 @@ use futures::{
     stream::{self, BoxStream},
 };
 use kfbox_store::{Code, Error, Result};
-use kfbox_web::{ExecOptions, Session};
+use kfbox_web::{ExecOptions, ReadyImage, Session};
 use tokio::sync::Semaphore;
 
 use super::{
     BOX_LABEL, CONTAINER_LABEL, Change, Driver, Exit, Image, LogQuery, NAMESPACE_LABEL, Network,
-    Observed, POD_LABEL, PodId, ROLE_LABEL, SANDBOX_ROLE, SandboxWant, State, UID_LABEL, Want,
-    unavailable,
+    Observed, POD_LABEL, PodId, ROLE_LABEL, SANDBOX_ROLE, SandboxWant, State, UID_LABEL, USE_LABEL,
+    Want, unavailable,
 };
 use address::Address;
 use events::Witness;
@@ -522,6 +522,30 @@ impl Driver for DockerDriver {
             .build();
         let found = call("images", self.docker()?.list_images(Some(options))).await?;
         Ok(found.into_iter().flat_map(|i| i.repo_tags).collect())
+    }
+
+    async fn ready_images(&self) -> Result<Vec<ReadyImage>> {
+        let filters = HashMap::from([("label", vec![USE_LABEL])]);
+        let options = query::ListImagesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let found = call("images", self.docker()?.list_images(Some(options))).await?;
+        let named = found.into_iter().flat_map(|image| {
+            let label = |name: &str| image.labels.get(name).cloned().unwrap_or_default();
+            let one = ReadyImage {
+                name: String::new(),
+                title: label("kfbox.dev/title"),
+                about: label("kfbox.dev/about"),
+                purpose: label(USE_LABEL),
+                size: u64::try_from(image.size).unwrap_or(0),
+            };
+            let tags = image.repo_tags.into_iter().filter(|t| t != "<none>:<none>");
+            tags.map(move |name| ReadyImage {
+                name,
+                ..one.clone()
+            })
+        });
+        Ok(named.collect())
     }
 
     async fn remove_image(&self, name: &str) -> Result<()> {

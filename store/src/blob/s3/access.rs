@@ -142,9 +142,18 @@ impl Keyring {
     /// # Errors
     /// Never with a key of this length.
     pub fn secret(&self, object: &Object) -> Result<String> {
+        self.sign("s3", &object.metadata.uid)
+    }
+
+    /// A word that only this box can make of a text; for each purpose another one.
+    ///
+    /// # Errors
+    /// Never with a key of this length.
+    pub fn sign(&self, purpose: &str, text: &str) -> Result<String> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.master).map_err(Error::internal)?;
-        mac.update(b"s3:");
-        mac.update(object.metadata.uid.as_bytes());
+        mac.update(purpose.as_bytes());
+        mac.update(b":");
+        mac.update(text.as_bytes());
         let bytes = mac.finalize().into_bytes();
         Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes[..30]))
     }

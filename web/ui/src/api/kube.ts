@@ -1,7 +1,7 @@
 // The Kubernetes-shaped calls the UI makes: jobs, their pods and events, volumes, namespaces.
 import { JOB_KINDS, objectPath, type JobKind } from '../lib/jobs';
 import { query, send } from './http';
-import type { EventObject, JobObject, JsonMap, KubeObject, PodObject, VolumeObject } from './types';
+import type { EventObject, JobObject, JsonMap, KubeObject, NotebookObject, PodObject, VolumeObject } from './types';
 import { useWatch, type Live } from './watch';
 
 /** Several kinds in one stream: a browser allows six connections to one host. */
@@ -22,8 +22,9 @@ export const usePods = (namespace: string, labelSelector: string): Live<PodObjec
   useWatch<PodObject>(`/api/v1/namespaces/${encodeURIComponent(namespace)}/pods${query({ labelSelector })}`);
 export const useEvents = (namespace: string): Live<EventObject> =>
   useWatch<EventObject>(`/api/v1/namespaces/${encodeURIComponent(namespace)}/events`);
-export const useVolumes = (namespace: string): Live<VolumeObject | PodObject> =>
-  useWatch<VolumeObject | PodObject>(objects([VOLUME.plural, 'pods'], namespace));
+/** Volumes, and what may mount them. */
+export const useVolumes = (namespace: string): Live<VolumeObject | PodObject | NotebookObject> =>
+  useWatch<VolumeObject | PodObject | NotebookObject>(objects([VOLUME.plural, 'pods', 'notebooks.kubeflow.org'], namespace));
 
 /** Where an object of a manifest goes; the box names the plural of a kind as Kubernetes does. */
 export function addressOf(object: JsonMap, namespace: string, name?: string): string {

@@ -313,3 +313,59 @@ export interface VolumeObject extends KubeObject {
   spec?: { accessModes?: string[]; resources?: { requests?: { storage?: string } } };
   status?: { phase?: string; capacity?: { storage?: string } };
 }
+
+// ---- notebooks ----
+
+export interface PodVolume {
+  name: string;
+  persistentVolumeClaim?: { claimName: string };
+  emptyDir?: { medium?: string; sizeLimit?: string };
+}
+
+export interface NotebookObject extends KubeObject {
+  spec?: {
+    template?: {
+      spec?: {
+        containers?: {
+          name: string;
+          image?: string;
+          resources?: { requests?: Record<string, string | number>; limits?: Record<string, string | number> };
+          volumeMounts?: { name: string; mountPath: string; readOnly?: boolean }[];
+          env?: { name: string; value?: string }[];
+        }[];
+        volumes?: PodVolume[];
+      };
+    };
+  };
+  status?: {
+    phase?: string;
+    message?: string;
+    readyReplicas?: number;
+    containerState?: { running?: { startedAt?: string } };
+    conditions?: Condition[];
+  };
+}
+
+export interface PodDefaultObject extends KubeObject {
+  spec?: { desc?: string; selector?: { matchLabels?: Record<string, string> } };
+}
+
+/** An image that is on the box. */
+export interface ReadyImage {
+  name: string;
+  title?: string;
+  about?: string;
+  use?: string;
+  size?: number;
+}
+
+/** CPUs, or bytes. */
+export interface Share {
+  total: number;
+  free: number;
+}
+export interface Room {
+  cpu: Share;
+  memory: Share;
+  disk: Share;
+}

@@ -1,4 +1,4 @@
-// "Copy as" curl or Python: what this page shows or did, as a command to run elsewhere.
+// "Copy as" curl, kubectl or Python: what this page shows or did, as a command to run elsewhere.
 import { ActionIcon, Button, Code, Group, Menu, Modal, Stack, Tooltip } from '@mantine/core';
 import { useClipboard } from '@mantine/hooks';
 import { IconBrandPython, IconCheck, IconChevronDown, IconCopy, IconTerminal2 } from '@tabler/icons-react';
@@ -6,7 +6,7 @@ import { useState } from 'react';
 
 export interface Snippet {
   label: string;
-  kind: 'curl' | 'python';
+  kind: 'curl' | 'kubectl' | 'python';
   text: string;
 }
 
@@ -50,7 +50,7 @@ export function CopyAs({ snippets, onShow }: { snippets: Snippet[]; onShow?: (op
           {snippets.map((snippet) => (
             <Menu.Item
               key={snippet.label}
-              leftSection={snippet.kind === 'curl' ? <IconTerminal2 size={15} aria-hidden /> : <IconBrandPython size={15} aria-hidden />}
+              leftSection={snippet.kind === 'python' ? <IconBrandPython size={15} aria-hidden /> : <IconTerminal2 size={15} aria-hidden />}
               onClick={() => {
                 copy(snippet.text);
                 setShown(snippet);

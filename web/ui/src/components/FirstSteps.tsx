@@ -1,4 +1,4 @@
-// What to do on a box where nothing has run: two ways in, both short.
+// What to do on a box where nothing has run: three ways in, all short.
 import { Code, Group, Stack, Text, Title } from '@mantine/core';
 import { CopyButton } from './CopyAs';
 import { LinkButton } from './LinkButton';
@@ -33,6 +33,11 @@ client.create_run_from_pipeline_func(first)`;
           <LinkButton to="/pipelines" search={{ upload: true }} variant={pipelines === 0 ? 'filled' : 'default'}>Upload a pipeline</LinkButton>
           {pipelines > 0 && <LinkButton to="/runs/new">Start a run</LinkButton>}
         </Group>
+      </section>
+      <section className="kf-card" style={{ padding: 18 }} aria-label="In a notebook">
+        <Title order={2} mb={4}>In a notebook</Title>
+        <Text size="sm" c="dimmed" mb="sm">JupyterLab on the box, signed in to its pipelines, buckets and tracking: kfp.Client() works as it is.</Text>
+        <LinkButton to="/notebooks/new" variant="default">New notebook</LinkButton>
       </section>
       <section className="kf-card" style={{ padding: 18 }} aria-label="From Python">
         <Group justify="space-between">

@@ -23,10 +23,12 @@ interface Props {
   namespace: string;
   pod: string;
   active: boolean;
+  /** Needed when the pod has several. */
+  container?: string;
 }
 
-export function LogView({ namespace, pod, active }: Props) {
-  const { buffer, version, phase, error } = useLog(namespace, pod, active);
+export function LogView({ namespace, pod, active, container }: Props) {
+  const { buffer, version, phase, error } = useLog(namespace, pod, active, container);
   const [wrap, setWrap] = useLocalStorage({ key: 'kfbox-log-wrap', defaultValue: true });
   const [stamps, setStamps] = useLocalStorage({ key: 'kfbox-log-times', defaultValue: false });
   const [follow, setFollow] = useState(true);
@@ -118,7 +120,7 @@ export function LogView({ namespace, pod, active }: Props) {
           <Tool label="Wrap long lines" pressed={wrap} onClick={() => setWrap(!wrap)}><IconTextWrap size={15} aria-hidden /></Tool>
           <Tool label="Follow the end" pressed={follow} onClick={() => setFollow(!follow)}><IconArrowBarToDown size={15} aria-hidden /></Tool>
           <Tooltip label="Download">
-            <ActionIcon component="a" href={logPath(namespace, pod, false)} download={`${pod}.log`} size="sm" aria-label="Download the log">
+            <ActionIcon component="a" href={logPath(namespace, pod, false, container)} download={`${pod}.log`} size="sm" aria-label="Download the log">
               <IconDownload size={15} aria-hidden />
             </ActionIcon>
           </Tooltip>

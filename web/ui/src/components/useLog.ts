@@ -15,12 +15,12 @@ export interface LogState {
   error?: string;
 }
 
-export function logPath(namespace: string, pod: string, follow: boolean): string {
-  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?timestamps=true${follow ? '&follow=true' : ''}`;
+export function logPath(namespace: string, pod: string, follow: boolean, container?: string): string {
+  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?timestamps=true${follow ? '&follow=true' : ''}${container === undefined ? '' : `&container=${encodeURIComponent(container)}`}`;
 }
 
 /** `active`: the pod may still write, so follow it and wait for it to appear. */
-export function useLog(namespace: string, pod: string, active: boolean): LogState {
+export function useLog(namespace: string, pod: string, active: boolean, container?: string): LogState {
   const [state, setState] = useState<LogState>(() => ({ buffer: new LogBuffer(), version: 0, phase: 'loading' }));
   const activeRef = useRef(active);
   useEffect(() => {
@@ -45,7 +45,7 @@ export function useLog(namespace: string, pod: string, active: boolean): LogStat
     };
 
     const read = async (signal: AbortSignal) => {
-      const response = await request(logPath(namespace, pod, activeRef.current), { signal });
+      const response = await request(logPath(namespace, pod, activeRef.current, container), { signal });
       phase = activeRef.current ? 'following' : 'loading';
       show();
       if (response.body === null) return;
@@ -114,7 +114,7 @@ export function useLog(namespace: string, pod: string, active: boolean): LogStat
       cancelAnimationFrame(frame);
       document.removeEventListener('visibilitychange', onVisibility);
     };
-  }, [namespace, pod]);
+  }, [namespace, pod, container]);
 
   return state;
 }

@@ -60,3 +60,18 @@ export function pythonTable(ns: string, bucket: string, key: string, as: 'csv' |
   if (as === 'parquet') return `${s3Client(ns)}import io\nimport pandas as pd\n\nbody = ${body}\ntable = pd.read_parquet(io.BytesIO(body.read()))\nprint(table.head())\n`;
   return `${s3Client(ns)}import pandas as pd\n\nbody = ${body}\ntable = pd.read_csv(body${as === 'tsv' ? ', sep="\\t"' : ''})\nprint(table.head())\n`;
 }
+
+/** What the page of a notebook shows and does. */
+export function notebookSnippets(origin: string, ns: string, name: string): { label: string; kind: 'curl' | 'kubectl' | 'python'; text: string }[] {
+  const path = `/apis/kubeflow.org/v1/namespaces/${ns}/notebooks/${name}`;
+  const python = `import os\nimport requests\n\nbox = requests.Session()\nbox.headers["Authorization"] = "Bearer " + os.environ["KFBOX_TOKEN"]\nurl = ${JSON.stringify(origin + path)}\n`;
+  const stop = `box.patch(\n    url,\n    headers={"Content-Type": "application/merge-patch+json"},\n    json={"metadata": {"annotations": {"kubeflow-resource-stopped": datetime.now(timezone.utc).isoformat()}}},\n).raise_for_status()\n`;
+  return [
+    { label: 'kubectl: show it', kind: 'kubectl', text: `kubectl -n ${ns} get notebook ${name} -o yaml` },
+    { label: 'kubectl: stop it', kind: 'kubectl', text: `kubectl -n ${ns} annotate --overwrite notebook ${name} kubeflow-resource-stopped="$(date -u +%Y-%m-%dT%H:%M:%SZ)"` },
+    { label: 'kubectl: start it', kind: 'kubectl', text: `kubectl -n ${ns} annotate notebook ${name} kubeflow-resource-stopped- kfbox.dev/culled-` },
+    { label: 'Python: show it', kind: 'python', text: `${python}print(box.get(url).json()["status"])\n` },
+    { label: 'Python: stop it', kind: 'python', text: `from datetime import datetime, timezone\n${python}${stop}` },
+    { label: 'curl: show it', kind: 'curl', text: curlGet(origin, path) },
+  ];
+}

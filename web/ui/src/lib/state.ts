@@ -3,7 +3,7 @@ import type { RunObject, RunState, TaskObject, TaskState } from '../api/types';
 import { duration, parseTime, plural, someOf } from './format';
 
 export type Tone = 'ok' | 'bad' | 'run' | 'wait' | 'off' | 'cached';
-export type AnyState = RunState | TaskState | 'NOT_REACHED' | 'SUSPENDED' | 'RESTARTING' | 'FINISHED' | 'KILLED';
+export type AnyState = RunState | TaskState | 'NOT_REACHED' | 'SUSPENDED' | 'RESTARTING' | 'FINISHED' | 'KILLED' | 'WAITING' | 'STARTING' | 'SERVING' | 'STOPPING' | 'STOPPED';
 
 interface StateLook {
   word: string;
@@ -24,6 +24,12 @@ const looks: Record<AnyState, StateLook> = {
   RESTARTING: { word: 'Restarting', tone: 'run' },
   FINISHED: { word: 'Finished', tone: 'ok' },
   KILLED: { word: 'Killed', tone: 'off' },
+  // Of what goes on until it is stopped: it runs, and nothing need be waited for.
+  WAITING: { word: 'Waiting', tone: 'wait' },
+  STARTING: { word: 'Starting', tone: 'run' },
+  SERVING: { word: 'Running', tone: 'ok' },
+  STOPPING: { word: 'Stopping', tone: 'wait' },
+  STOPPED: { word: 'Stopped', tone: 'off' },
   NOT_REACHED: { word: 'Not reached', tone: 'off' },
 };
 

@@ -32,11 +32,19 @@ export function Docs() {
           makes a token for programs; give it to them as <Code>KFBOX_TOKEN</Code> and to <Code>kfp.Client</Code> as <Code>existing_token</Code>.
         </Part>
         <FirstSteps pipelines={0} />
+        <Part title="Notebooks">
+          A notebook is a server to work in, such as JupyterLab. <Link to="/notebooks/new" className="kf-link">New notebook</Link>{' '}
+          asks for its image, CPU and memory; it waits when the box has no room. Open leads to it, in a new tab and on an origin of
+          its own. Stop frees its room and keeps its volumes; one with an idle time-out is stopped by the box, and starts again when
+          it is opened. In it <Code>kfp.Client()</Code>, boto3 and MLflow are signed in. Programs elsewhere, such as VS Code, reach it
+          at the address on its page, with a token.
+        </Part>
         <Part title="From the command line">
           <dl className="kf-facts">
             <dt className="kf-mono">kfbox run FILE -p key=value --follow</dt><dd>Run a compiled pipeline and watch it.</dd>
             <dt className="kf-mono">kfbox runs</dt><dd>List runs.</dd>
             <dt className="kf-mono">kfbox logs</dt><dd>Read a step's log.</dd>
+            <dt className="kf-mono">kfbox notebook create NAME</dt><dd>Make a notebook and print its address.</dd>
             <dt className="kf-mono">kfbox status</dt><dd>How the box is.</dd>
             <dt className="kf-mono">kfbox doctor</dt><dd>Find out what is wrong with it.</dd>
           </dl>

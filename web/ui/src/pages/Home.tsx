@@ -1,18 +1,20 @@
 // Home: what runs, what failed lately, what to do next.
 import { Group, SimpleGrid, Stack, Text, Title } from '@mantine/core';
-import { IconPlayerPlay, IconUpload } from '@tabler/icons-react';
+import { IconNotebook, IconPlayerPlay, IconUpload } from '@tabler/icons-react';
 import { Link } from '@tanstack/react-router';
 import { useMemo, type ReactNode } from 'react';
-import { useNames, usePipelines, useRuns } from '../api/hooks';
+import { NAMESPACE, useNames, usePipelines, useRuns } from '../api/hooks';
+import { useNotebooks } from '../api/notebooks';
 import type { RunObject, RunState } from '../api/types';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { FirstSteps } from '../components/FirstSteps';
 import { RunLink } from '../components/runColumns';
 import { StateBadge, StateIcon } from '../components/State';
 import { Age, Duration } from '../components/Time';
-import { parseTime } from '../lib/format';
+import { parseTime, plural } from '../lib/format';
+import { notebookState } from '../lib/notebooks';
 import { createdAt, newestFirst } from '../lib/runs';
-import { isArchived, runState } from '../lib/state';
+import { isArchived, runState, type AnyState } from '../lib/state';
 import classes from './Home.module.css';
 import { LinkButton } from '../components/LinkButton';
 
@@ -21,6 +23,8 @@ const DAY = 24 * 60 * 60 * 1000;
 export function Home() {
   const { items, error } = useRuns();
   const pipelines = usePipelines();
+  const notebooks = useNotebooks(NAMESPACE);
+  const serving = notebooks.items?.filter((each) => notebookState(each) === 'SERVING').length;
   const names = useNames();
   const runs = useMemo(() => newestFirst(items ?? []).filter((run) => !isArchived(run)), [items]);
 
@@ -38,13 +42,15 @@ export function Home() {
   const actions = (
     <>
       <LinkButton to="/runs/new" leftSection={<IconPlayerPlay size={15} aria-hidden />}>Start a run</LinkButton>
+      <LinkButton to="/notebooks/new" variant="default" leftSection={<IconNotebook size={15} aria-hidden />}>New notebook</LinkButton>
       <LinkButton to="/pipelines" search={{ upload: true }} variant="default" leftSection={<IconUpload size={15} aria-hidden />}>Upload a pipeline</LinkButton>
     </>
   );
 
   if (error !== null) return <Page title="Home"><Problem error={error} what="list of runs" /></Page>;
-  if (items === undefined) return <Page title="Home" actions={actions}><Loading what="what is going on" /></Page>;
-  if (runs.length === 0) {
+  const unknown = items?.length === 0 && notebooks.items === undefined && notebooks.error === null;
+  if (items === undefined || unknown) return <Page title="Home" actions={actions}><Loading what="what is going on" /></Page>;
+  if (runs.length === 0 && (notebooks.items ?? []).length === 0) {
     return (
       <Page title="Home" subtitle="The box is ready. Nothing has run on it yet." actions={actions}>
         <FirstSteps pipelines={pipelines.data?.length ?? 0} />
@@ -53,17 +59,18 @@ export function Home() {
   }
 
   return (
-    <Page title="Home" subtitle={sentence(view.active.length, view.failed.length)} actions={actions}>
-      <SimpleGrid cols={{ base: 2, sm: 4 }} spacing="sm">
+    <Page title="Home" subtitle={sentence(view.active.length, view.failed.length, serving ?? 0)} actions={actions}>
+      <SimpleGrid cols={{ base: 2, sm: 3, md: 5 }} spacing="sm">
         <Count label="Running now" count={view.active.length} state="RUNNING" to="/runs" search={{ state: 'RUNNING' }} />
         <Count label="Failed in 24 h" count={view.failed.length} state="FAILED" to="/runs" search={{ state: 'FAILED' }} />
         <Count label="Succeeded in 24 h" count={view.succeeded.length} state="SUCCEEDED" to="/runs" search={{ state: 'SUCCEEDED' }} />
+        <Count label="Notebooks running" count={serving} state="SERVING" to="/notebooks" search={{ state: 'SERVING' }} />
         <Count label="Pipelines" count={pipelines.data?.length} to="/pipelines" />
       </SimpleGrid>
       <div className={classes.columns}>
         <Card title="Running now">
           {view.active.length === 0 ? (
-            <Text size="sm" c="dimmed" p="md">Nothing runs at the moment.</Text>
+            <Text size="sm" c="dimmed" p="md">No run is going on.</Text>
           ) : (
             <RunLines runs={view.active.slice(0, 8)} names={names} time={(run) => <Duration from={run.status?.startTime ?? createdAt(run)} to={undefined} />} />
           )}
@@ -83,16 +90,18 @@ export function Home() {
   );
 }
 
-function sentence(active: number, failed: number): string {
-  const runs = active === 0 ? 'Nothing is running' : active === 1 ? 'One run is going on' : `${active} runs are going on`;
-  return failed === 0 ? `${runs}, and nothing failed in the last 24 hours.` : `${runs}; ${failed} failed in the last 24 hours.`;
+function sentence(active: number, failed: number, notebooks: number): string {
+  const none = notebooks === 0 ? 'Nothing is running' : 'No run is going on';
+  const runs = active === 0 ? none : active === 1 ? 'One run is going on' : `${active} runs are going on`;
+  const all = notebooks === 0 ? '' : ` ${plural(notebooks, 'notebook')} ${notebooks === 1 ? 'is' : 'are'} up.`;
+  return failed === 0 ? `${runs}, and nothing failed in the last 24 hours.${all}` : `${runs}; ${failed} failed in the last 24 hours.${all}`;
 }
 
 interface CountProps {
   label: string;
   count: number | undefined;
-  state?: RunState;
-  to: '/runs' | '/pipelines';
+  state?: AnyState;
+  to: '/runs' | '/pipelines' | '/notebooks';
   search?: { state?: string };
 }
 function Count({ label, count, state, to, search }: CountProps) {

@@ -1,23 +1,20 @@
 // One training job: its state in a sentence, replicas and conditions, each replica's log, events, YAML to read and edit.
-import { Button, Group, NativeSelect, Stack, Table, Tabs, Text, Title } from '@mantine/core';
+import { Button, NativeSelect, Stack, Table, Tabs, Text, Title } from '@mantine/core';
 import { IconCopyPlus, IconPlayerPause, IconPlayerPlay, IconTrash } from '@tabler/icons-react';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
-import { lazy, Suspense } from 'react';
-import { stringify } from 'yaml';
 import { ApiError } from '../api/http';
-import { kube, useEvents, useJob, usePods } from '../api/kube';
-import type { EventObject, JobObject, JsonMap, PodObject } from '../api/types';
-import { attempt, toastDone, useConfirm } from '../components/feedback';
+import { kube, useJob, usePods } from '../api/kube';
+import type { JobObject, JsonMap, PodObject } from '../api/types';
+import { EventTable } from '../components/EventTable';
+import { attempt, useConfirm } from '../components/feedback';
 import { LinkButton } from '../components/LinkButton';
 import { LogView } from '../components/LogView';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { StateBadge } from '../components/State';
 import { Age, useNow } from '../components/Time';
-import { patient } from '../lib/chunk';
+import { YamlTab } from '../components/YamlTab';
 import { byReplica, conditionSentence, isSuspended, jobEnded, jobSentence, jobState, kindAt, objectPath, podState, replicasOf, type JobKind } from '../lib/jobs';
 
-const CodeView = lazy(patient(() => import('../components/CodeView')));
-const ManifestEditor = lazy(patient(() => import('../components/ManifestEditor')));
 const route = getRouteApi('/app/jobs/$ns/$plural/$name');
 const crumbs = [{ label: 'Jobs', to: '/jobs' }];
 
@@ -85,34 +82,10 @@ function JobView({ kind, job }: { kind: JobKind; job: JobObject }) {
         </Tabs.Panel>
         <Tabs.Panel value="events" pt="sm"><Events ns={ns} job={job} pods={pods} /></Tabs.Panel>
         <Tabs.Panel value="yaml" pt="sm" style={{ flex: 1, display: 'flex', flexDirection: 'column', gap: 8 }}>
-          <Group>
-            <Button variant="default" onClick={() => set({ edit: search.edit ? undefined : true })}>{search.edit ? 'Stop editing' : 'Edit'}</Button>
-          </Group>
-          <Suspense fallback={<Loading what="the YAML" />}>
-            {search.edit ? <Edit job={job} onDone={() => set({ edit: undefined })} /> : <CodeView value={job} name={name} label="YAML of the job" command={`kubectl -n ${ns} get ${kind.kind.toLowerCase()} ${name} -o yaml`} />}
-          </Suspense>
+          <YamlTab object={job} word="job" editing={search.edit === true} onEditing={(edit) => set({ edit: edit || undefined })} />
         </Tabs.Panel>
       </Tabs>
     </Page>
-  );
-}
-
-/** Edits what was there when editing began; the box refuses it when the job has changed since. */
-function Edit({ job, onDone }: { job: JobObject; onDone: () => void }) {
-  const { ns, name } = route.useParams();
-  const written = { ...job, status: undefined };
-  return (
-    <ManifestEditor
-      key={job.metadata.uid + job.metadata.resourceVersion}
-      label="YAML of the job"
-      start={stringify(written)}
-      action="Save"
-      send={(object: JsonMap, dryRun) => kube.replace(object, ns, name, dryRun)}
-      onDone={() => {
-        toastDone(`${name} was saved.`);
-        onDone();
-      }}
-    />
   );
 }
 
@@ -212,25 +185,6 @@ function Overview({ job, pods, onLog }: { job: JobObject; pods: PodObject[]; onL
 }
 
 function Events({ ns, job, pods }: { ns: string; job: JobObject; pods: PodObject[] }) {
-  const { items } = useEvents(ns);
-  if (items === undefined) return <Loading what="events" />;
   const ours = new Set([job.metadata.uid, ...pods.map((pod) => pod.metadata.uid)]);
-  const at = (event: EventObject) => event.lastTimestamp ?? event.metadata.creationTimestamp;
-  const rows = items.filter((event) => ours.has(event.involvedObject?.uid ?? '')).sort((a, b) => at(b).localeCompare(at(a)));
-  if (rows.length === 0) return <Empty title="No events">What happens to the job and its pods is told here.</Empty>;
-  return (
-    <div className="kf-card">
-      <Table fz="sm" aria-label="Events">
-        <Table.Thead><Table.Tr><Table.Th>When</Table.Th><Table.Th>Level</Table.Th><Table.Th>Reason</Table.Th><Table.Th>About</Table.Th><Table.Th>Message</Table.Th></Table.Tr></Table.Thead>
-        <Table.Tbody>
-          {rows.map((event) => (
-            <Table.Tr key={event.metadata.uid}>
-              <Table.Td><Age at={at(event)} /></Table.Td><Table.Td>{event.type}</Table.Td><Table.Td>{event.reason}{(event.count ?? 1) > 1 && ` (${event.count} times)`}</Table.Td>
-              <Table.Td>{event.involvedObject?.kind} {event.involvedObject?.name}</Table.Td><Table.Td>{event.message}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </div>
-  );
+  return <EventTable ns={ns} concerns={(event) => ours.has(event.involvedObject?.uid ?? '')} empty="What happens to the job and its pods is told here." />;
 }

@@ -38,7 +38,10 @@ export function Login() {
       try {
         await login(secret);
         queryClient.clear();
-        await router.navigate({ href: safeNext(next), replace: true });
+        const to = safeNext(next);
+        // A notebook is no page of this app.
+        if (to.startsWith('/notebook/')) window.location.replace(to);
+        else await router.navigate({ href: to, replace: true });
       } catch (cause) {
         setError(explain(cause, fromLink));
       } finally {

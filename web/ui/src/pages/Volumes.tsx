@@ -1,18 +1,19 @@
 // The volumes of a namespace: size, who mounts them; creating and deleting.
 import { Button, Group, Modal, NativeSelect, NumberInput, Stack, TextInput } from '@mantine/core';
 import { IconPlus } from '@tabler/icons-react';
-import { getRouteApi, useNavigate } from '@tanstack/react-router';
-import { useMemo, useState, type FormEvent } from 'react';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { Fragment, useMemo, useState, type FormEvent } from 'react';
 import { NAMESPACE } from '../api/hooks';
 import { kube, useVolumes, VOLUME } from '../api/kube';
-import type { PodObject, VolumeObject } from '../api/types';
+import type { VolumeObject } from '../api/types';
 import { DataTable, type Column } from '../components/DataTable';
 import { ErrorNote } from '../components/ErrorNote';
 import { attempt, toastDone, useConfirm } from '../components/feedback';
 import { Empty, Loading, Page, Problem } from '../components/Page';
 import { Age } from '../components/Time';
-import { plural, someOf } from '../lib/format';
-import { objectPath, podState } from '../lib/jobs';
+import { someOf } from '../lib/format';
+import { objectPath } from '../lib/jobs';
+import { mountersOf, type Mounter } from '../lib/notebooks';
 
 const route = getRouteApi('/app/volumes');
 
@@ -24,21 +25,11 @@ export function Volumes() {
   const { items, error } = useVolumes(ns);
   const [creating, setCreating] = useState(false);
   const volumes = useMemo(() => (items ?? []).filter((each): each is VolumeObject => each.kind === 'PersistentVolumeClaim'), [items]);
-  const users = useMemo(() => {
-    const by = new Map<string, string[]>();
-    for (const pod of (items ?? []).filter((each): each is PodObject => each.kind === 'Pod')) {
-      if (podState(pod) === 'SUCCEEDED' || podState(pod) === 'FAILED') continue;
-      for (const volume of pod.spec?.volumes ?? []) {
-        const claim = volume.persistentVolumeClaim?.claimName;
-        if (claim !== undefined) by.set(claim, [...(by.get(claim) ?? []), pod.metadata.name]);
-      }
-    }
-    return by;
-  }, [items]);
+  const users = useMemo(() => mountersOf((items ?? []).filter((each): each is Exclude<typeof each, VolumeObject> => each.kind !== 'PersistentVolumeClaim')), [items]);
 
   const remove = async (name: string) => {
     const using = users.get(name) ?? [];
-    const body = using.length === 0 ? 'Everything in it is removed for good.' : `${plural(using.length, 'pod')} use it now (${someOf(using)}). It goes, with everything in it, when they have ended.`;
+    const body = using.length === 0 ? 'Everything in it is removed for good.' : `${someOf(using.map((each) => `${each.notebook ? 'the notebook' : 'the pod'} ${each.name}`))} ${using.length === 1 ? 'uses' : 'use'} it. It goes, with everything in it, when no pod has it any more.`.replace(/^t/, 'T');
     if (!(await confirm({ title: `Delete the volume ${name}?`, body, confirm: 'Delete the volume' }))) return;
     await attempt(() => kube.remove(objectPath(VOLUME, ns, name)), `${name} is deleted.`, 'The volume could not be deleted');
   };
@@ -46,7 +37,7 @@ export function Volumes() {
     { id: 'name', header: 'Volume', sortBy: (volume) => volume.metadata.name, cell: (volume) => <span style={{ fontWeight: 500 }}>{volume.metadata.name}</span> },
     { id: 'state', header: 'State', cell: (volume) => (volume.metadata.deletionTimestamp === undefined ? (volume.status?.phase ?? 'Pending') : 'Being deleted'), width: 120 },
     { id: 'size', header: 'Size', cell: (volume) => volume.status?.capacity?.storage ?? volume.spec?.resources?.requests?.storage, width: 100 },
-    { id: 'used', header: 'Mounted by', cell: (volume) => someOf(users.get(volume.metadata.name) ?? []) || 'Nobody' },
+    { id: 'used', header: 'Mounted by', cell: (volume) => <Users ns={ns} of={users.get(volume.metadata.name) ?? []} /> },
     { id: 'created', header: 'Age', sortBy: (volume) => volume.metadata.creationTimestamp, cell: (volume) => <Age at={volume.metadata.creationTimestamp} />, width: 120 },
     { id: 'actions', header: 'Actions', cell: (volume) => <Button size="compact-xs" variant="default" aria-label={`Delete ${volume.metadata.name}`} onClick={() => void remove(volume.metadata.name)}>Delete</Button>, width: 90 },
   ];
@@ -69,6 +60,25 @@ export function Volumes() {
         <NewVolume ns={ns} onClose={() => setCreating(false)} />
       </Modal>
     </Page>
+  );
+}
+
+/** Notebooks as links; those that are stopped too, because they need it again. */
+function Users({ ns, of }: { ns: string; of: Mounter[] }) {
+  if (of.length === 0) return 'Nobody';
+  const notebooks = of.filter((each) => each.notebook).slice(0, 3);
+  const others = [...of.filter((each) => !each.notebook), ...of.filter((each) => each.notebook).slice(3)].map((each) => each.name);
+  return (
+    <>
+      {notebooks.map(({ name }, i) => (
+        <Fragment key={name}>
+          {i > 0 && ', '}
+          <Link to="/notebooks/$ns/$name" params={{ ns, name }} className="kf-link">{name}</Link>
+        </Fragment>
+      ))}
+      {notebooks.length > 0 && others.length > 0 && ', '}
+      {someOf(others)}
+    </>
   );
 }
 

@@ -1,12 +1,18 @@
-// Ctrl-K: finds runs, pipelines, places and actions. Loaded on first use.
+// Ctrl-K: finds runs, pipelines, notebooks, places and actions. Loaded on first use.
 import { useMantineColorScheme } from '@mantine/core';
 import { Spotlight, spotlight, type SpotlightActionGroupData } from '@mantine/spotlight';
 import { IconSearch } from '@tabler/icons-react';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo } from 'react';
-import { useNames, usePipelines, useRuns } from '../api/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { NAMESPACE, useNames, usePipelines, useRuns } from '../api/hooks';
+import { getJson } from '../api/http';
+import { NOTEBOOK } from '../api/notebooks';
+import type { KubeList, NotebookObject } from '../api/types';
 import { StateIcon } from '../components/State';
 import { age } from '../lib/format';
+import { objectPath } from '../lib/jobs';
+import { imageOf, notebookState, shortImage } from '../lib/notebooks';
 import { look, runState } from '../lib/state';
 
 export default function Finder({ openings }: { openings: number }) {
@@ -16,6 +22,12 @@ export default function Finder({ openings }: { openings: number }) {
   const { items: runs } = useRuns();
   const { data: pipelines } = usePipelines();
   const names = useNames();
+  // As they are when it opens: it goes on to exist when it is closed, and a stream for that would be one too many.
+  const { data: notebooks } = useQuery({
+    queryKey: ['notebooks to find', openings],
+    queryFn: async ({ signal }) => (await getJson<KubeList<NotebookObject>>(objectPath(NOTEBOOK, NAMESPACE), signal)).items,
+    gcTime: 0,
+  });
 
   const actions = useMemo<SpotlightActionGroupData[]>(() => {
     const newest = [...(runs ?? [])].sort((a, b) => b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp));
@@ -24,6 +36,8 @@ export default function Finder({ openings }: { openings: number }) {
         group: 'Actions',
         actions: [
           { id: 'start', label: 'Start a run', onClick: () => void navigate({ to: '/runs/new' }) },
+          { id: 'notebook', label: 'New notebook', onClick: () => void navigate({ to: '/notebooks/new' }) },
+          { id: 'notebooks', label: 'Show the notebooks', onClick: () => void navigate({ to: '/notebooks' }) },
           { id: 'upload', label: 'Upload a pipeline', onClick: () => void navigate({ to: '/pipelines', search: { upload: true } }) },
           { id: 'failed', label: 'Show failed runs', onClick: () => void navigate({ to: '/runs', search: { state: 'FAILED' } }) },
           { id: 'scheme', label: 'Switch between light and dark', onClick: toggleColorScheme },
@@ -40,6 +54,16 @@ export default function Finder({ openings }: { openings: number }) {
         })),
       },
       {
+        group: 'Notebooks',
+        actions: (notebooks ?? []).map((notebook) => ({
+          id: `notebook-${notebook.metadata.uid}`,
+          label: notebook.metadata.name,
+          description: `${look(notebookState(notebook)).word} · ${shortImage(imageOf(notebook))}`,
+          leftSection: <StateIcon state={notebookState(notebook)} />,
+          onClick: () => void navigate({ to: '/notebooks/$ns/$name', params: { ns: NAMESPACE, name: notebook.metadata.name } }),
+        })),
+      },
+      {
         group: 'Runs',
         actions: newest.map((run) => ({
           id: `run-${run.metadata.name}`,
@@ -53,7 +77,7 @@ export default function Finder({ openings }: { openings: number }) {
         })),
       },
     ];
-  }, [runs, pipelines, names, navigate, toggleColorScheme]);
+  }, [runs, pipelines, notebooks, names, navigate, toggleColorScheme]);
 
   return (
     <Spotlight
@@ -66,7 +90,7 @@ export default function Finder({ openings }: { openings: number }) {
       nothingFound="Nothing found"
       searchProps={{
         leftSection: <IconSearch size={18} stroke={1.6} aria-hidden />,
-        placeholder: 'Find runs, pipelines, actions…',
+        placeholder: 'Find runs, pipelines, notebooks…',
         'aria-label': 'Find runs, pipelines and actions',
       }}
     />

@@ -1,11 +1,11 @@
-// Which namespace the pages of jobs, volumes, buckets, keys, data sets, tracking and models show; the URL holds it. Pipelines live in the box's own.
+// Which namespace the pages of notebooks, jobs, volumes, buckets, keys, data sets, tracking and models show; the URL holds it. Pipelines live in the box's own.
 import { Badge, NativeSelect, Tooltip } from '@mantine/core';
 import { useNavigate, useRouterState } from '@tanstack/react-router';
 import { NAMESPACE } from '../api/hooks';
 import { useNamespaces } from '../api/kube';
 import classes from './Shell.module.css';
 
-const PLACES = ['/jobs', '/volumes', '/buckets', '/keys', '/datasets', '/tracking', '/models'] as const;
+const PLACES = ['/notebooks', '/jobs', '/volumes', '/buckets', '/keys', '/datasets', '/tracking', '/models'] as const;
 
 export function NamespacePicker() {
   const location = useRouterState({ select: (state) => state.location });

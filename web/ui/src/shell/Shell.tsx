@@ -11,6 +11,7 @@ import {
   IconHome,
   IconLogout,
   IconMoon,
+  IconNotebook,
   IconPlayerPlay,
   IconSearch,
   IconSitemap,
@@ -37,6 +38,7 @@ const Finder = lazy(patient(() => import('./Finder')));
 
 const places = [
   { to: '/', label: 'Home', icon: IconHome },
+  { to: '/notebooks', label: 'Notebooks', icon: IconNotebook },
   { to: '/pipelines', label: 'Pipelines', icon: IconSitemap },
   { to: '/runs', label: 'Runs', icon: IconPlayerPlay, child: true },
   { to: '/experiments', label: 'Experiments', icon: IconFlask, child: true },

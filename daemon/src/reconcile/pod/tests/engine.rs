@@ -128,7 +128,7 @@ impl Bench {
                             waker.wake(pod.reference().unwrap());
                         }
                     }
-                    Change::Down => {}
+                    Change::Down | Change::Oom(_) => {}
                 }
             }
         });
